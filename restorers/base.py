@@ -1,0 +1,86 @@
+"""The contract between restorers, the runner and the agent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any, Protocol
+
+import torch
+
+from conservator.restorers.card import RestorerCard
+from conservator.restorers.prompts.model import RestorationPrompt
+
+__all__ = ["Guidance", "OnProgress", "Restored", "Restorer", "TileRestorer"]
+
+OnProgress = Callable[[int, int], None]
+"""Called with (tiles done, tiles in all)."""
+
+Guidance = Any
+"""Whatever a restorer computes once on the whole image and every tile then shares."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A restored image with what is needed to repeat it.
+
+    Attributes:
+        image: (1, 3, H * scale, W * scale), float32, [0, 1], RGB (sRGB-encoded), on the CPU.
+        rendered_prompt: the text or numbers the restorer really saw.
+        details: JSON-serialisable facts: device, dtype, tiles, weights sha256, fall-backs taken.
+    """
+
+    image: torch.Tensor
+    restorer: str
+    prompt: RestorationPrompt
+    rendered_prompt: str
+    seed: int
+    seconds: float
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Restorer(Protocol):
+    """What the agent calls."""
+
+    card: RestorerCard
+
+    def restore(
+        self,
+        image: torch.Tensor,
+        prompt: RestorationPrompt,
+        *,
+        seed: int = 0,
+        on_progress: OnProgress | None = None,
+        cancel: Event | None = None,
+    ) -> Restored:
+        """Restore (1, 3, H, W), float32, [0, 1], RGB.
+
+        Raises:
+            CancelledError: `cancel` was set between two tiles.
+            PromptError: the prompt asks for nothing this restorer treats.
+            RestorerError: anything else that went wrong inside.
+        """
+        ...
+
+
+class TileRestorer(Protocol):
+    """What a restorer implements; `runner.py` turns it into a `Restorer`."""
+
+    card: RestorerCard
+
+    def render(self, prompt: RestorationPrompt) -> str:
+        """The prompt in this restorer's own language."""
+        ...
+
+    def prepare(self, image: torch.Tensor, prompt: RestorationPrompt, *, seed: int) -> Guidance:
+        """Compute the guidance on the whole image (1, 3, H, W)."""
+        ...
+
+    def restore_tile(self, tile: torch.Tensor, guidance: Guidance) -> torch.Tensor:
+        """Restore one padded tile (1, 3, h, w) to (1, 3, h * scale, w * scale), both in [0, 1]."""
+        ...
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move to a device and precision."""
+        ...

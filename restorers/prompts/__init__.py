@@ -1,0 +1,1 @@
+"""The prompt language: one `RestorationPrompt`, rendered to and parsed from each restorer's own words."""
