@@ -5,20 +5,47 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from conservator.restorers.card import RestorerCard
 from conservator.restorers.prompts.model import RestorationPrompt
 
-__all__ = ["Guidance", "OnProgress", "Restored", "Restorer", "TileRestorer"]
+__all__ = [
+    "Guidance",
+    "OnProgress",
+    "RecordedGuidance",
+    "Restored",
+    "Restorer",
+    "SpatialGuidance",
+    "TileRestorer",
+]
 
 OnProgress = Callable[[int, int], None]
 """Called with (tiles done, tiles in all)."""
 
 Guidance = Any
 """Whatever a restorer computes once on the whole image and every tile then shares."""
+
+
+@runtime_checkable
+class SpatialGuidance(Protocol):
+    """Guidance that differs from place to place; each tile then gets its own part of it."""
+
+    def crop(self, top: int, left: int, height: int, width: int) -> Guidance:
+        """The part under a tile, in px of the input; always inside the image, padding excluded."""
+        ...
+
+
+@runtime_checkable
+class RecordedGuidance(Protocol):
+    """Guidance with JSON-serialisable facts worth keeping in `Restored.details`."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was measured on this image, `{"sigma": 24.1}`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -65,7 +92,10 @@ class Restorer(Protocol):
 
 
 class TileRestorer(Protocol):
-    """What a restorer implements; `runner.py` turns it into a `Restorer`."""
+    """What a restorer implements; `runner.py` turns it into a `Restorer`.
+
+    One with weights should also have an attribute `weights_sha256`, which goes into `Restored.details`.
+    """
 
     card: RestorerCard
 
@@ -78,7 +108,11 @@ class TileRestorer(Protocol):
         ...
 
     def restore_tile(self, tile: torch.Tensor, guidance: Guidance) -> torch.Tensor:
-        """Restore one padded tile (1, 3, h, w) to (1, 3, h * scale, w * scale), both in [0, 1]."""
+        """Restore one padded tile (1, 3, h, w) to (1, 3, h * scale, w * scale), both in [0, 1].
+
+        The tile comes in float32 on the device of `to`; it must not be
+        written to. The result may have either precision.
+        """
         ...
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:

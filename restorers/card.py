@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict
 
 from conservator.restorers.degradations.vocabulary import Kind
 
-__all__ = ["Configuration", "PromptStyle", "RestorerCard"]
+__all__ = ["Configuration", "Precision", "PromptStyle", "RestorerCard"]
 
 PromptStyle = Literal["llmra", "spire", "mofe", "lm4lv", "parameters"]
+Precision = Literal["float32", "bfloat16"]
 
 
 class Configuration(BaseModel):
@@ -44,6 +45,8 @@ class RestorerCard(BaseModel):
         overlap: px shared by neighbouring tiles, at least the receptive field's useful radius.
         seconds_per_mp: measured on two CPU cores, for planning; 0 when unknown.
         min_side: smallest side in px it accepts without padding.
+        precision: what `dtype="auto"` means where the hardware computes bfloat16 natively; float32 everywhere else.
+        cpu_only: True for tools that run on the CPU whatever device is asked for.
         licence: SPDX id of code and weights together.
         commercial_use: False where a licence forbids it.
         paper: arXiv id or citation, "" for none.
@@ -62,6 +65,8 @@ class RestorerCard(BaseModel):
     tile: int | None = 512
     overlap: int = 32
     min_side: int = 1
+    precision: Precision = "float32"
+    cpu_only: bool = False
     seconds_per_mp: float = 0.0
     licence: str = "Apache-2.0"
     commercial_use: bool = True
