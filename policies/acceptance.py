@@ -1,0 +1,284 @@
+"""The joint rule that lets a candidate through, or not.
+
+No single no-reference score decides: they agree with people in half to two thirds of the cases. A candidate is accepted
+when every one of these holds, all against the untouched input:
+
+1. what was treated fell,
+2. nothing rose by a level, treated or not, beyond what the treatment is known to uncover,
+3. the photo is still the same: structure, colour, low-pass and residual guards,
+4. the vote of the metrics that can run is not against it.
+
+Every threshold is data of the preset; every check is kept with its numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from conservator.policies.preset import GuardLimits, Preset
+from conservator.restorers.degradations.vocabulary import Finding, Kind, severity_of
+from conservator.tools.compare import Guards
+
+__all__ = ["Check", "Fault", "Measurement", "Verdict", "guard_limits", "judge", "vote_balance"]
+
+Direction = Literal["higher", "lower"]
+Fault = Literal["none", "weak", "strong"]
+"""Why a candidate was refused: `weak`, it did not do enough; `strong`, it did too much or harm."""
+
+
+class Measurement(BaseModel):
+    """What was measured on the bytes that would be saved.
+
+    Attributes:
+        findings: one a kind, from the instruments.
+        scores: no-reference metrics.
+        guards: comparison with the input; None for the input itself.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    findings: tuple[Finding, ...]
+    scores: Mapping[str, float] = {}
+    guards: Guards | None = None
+
+    def finding(self, kind: Kind) -> Finding | None:
+        """What was measured about `kind`."""
+        return next((f for f in self.findings if f.kind is kind), None)
+
+
+class Check(BaseModel):
+    """One condition of the rule, with its numbers.
+
+    Attributes:
+        name: `treated_fell`, `rose`, `structure`, `colour`, `lowpass`, `residual` or `votes`.
+        kind: the kind that rose, None for other checks.
+        value: what was measured.
+        limit: what it was held against.
+        says: one line for people.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    kind: Kind | None = None
+    passed: bool
+    value: float
+    limit: float
+    says: str
+
+
+class Verdict(BaseModel):
+    """The decision about a candidate.
+
+    Attributes:
+        gain: how much better than the untouched input, in severity units; compares candidates.
+        votes: metric -> 1 for, -1 against, 0 abstained.
+        reason: why, in one line.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    accepted: bool
+    checks: tuple[Check, ...]
+    gain: float
+    votes: Mapping[str, int] = {}
+    fault: Fault = "none"
+    reason: str = ""
+
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that did not hold."""
+        return tuple(check for check in self.checks if not check.passed)
+
+
+def judge(
+    before: Measurement,
+    after: Measurement,
+    *,
+    treated: Mapping[Kind, float],
+    preset: Preset,
+    directions: Mapping[str, Direction],
+    prior: float = 0.0,
+) -> Verdict:
+    """Judge a candidate against the untouched input.
+
+    Args:
+        before: the input, measured in the same way as the candidate.
+        after: the candidate, with guards.
+        treated: kind -> strength over the whole chain that led to the candidate.
+        preset: the thresholds.
+        directions: metric -> which way is better.
+        prior: dB that the tools of the chain gained where they were measured on this kind and level.
+    """
+    votes = _votes(before.scores, after.scores, preset, directions)
+    balance = vote_balance(votes, preset)
+    checks = (
+        _treated_fell(before, after, treated, preset, balance),
+        *_rises(before, after, treated, preset),
+        *_guard_checks(after.guards, treated, preset.guards),
+        Check(
+            name="votes",
+            passed=balance >= preset.minimal_votes,
+            value=balance,
+            limit=preset.minimal_votes,
+            says=_vote_words(votes, before.scores, after.scores),
+        ),
+    )
+    failed = [check for check in checks if not check.passed]
+    fault: Fault = "none"
+    if failed:
+        fault = "weak" if all(check.name == "treated_fell" for check in failed) else "strong"
+    change = after.guards.lowpass if after.guards else 0.0
+    gain = (
+        preset.weights.severity * _severity_taken_off(before, after)
+        + preset.weights.votes * balance
+        + preset.weights.prior * prior
+        - preset.weights.change * change
+    )
+    reason = "; ".join(check.says for check in failed) if failed else checks[0].says
+    return Verdict(
+        accepted=not failed,
+        checks=checks,
+        gain=round(gain, 6),
+        votes=votes,
+        fault=fault,
+        reason=reason,
+    )
+
+
+def _treated_fell(
+    before: Measurement,
+    after: Measurement,
+    treated: Mapping[Kind, float],
+    preset: Preset,
+    balance: float,
+) -> Check:
+    pairs = []
+    for kind in treated:
+        old, new = before.finding(kind), after.finding(kind)
+        # A kind that the instruments do not see in the input cannot be seen to fall.
+        if old is not None and new is not None and old.severity > 0:
+            pairs.append((old, new))
+    if not pairs:
+        names = ", ".join(kind.value for kind in treated) or "the treatment"
+        return Check(
+            name="treated_fell",
+            passed=balance > 0,
+            value=balance,
+            limit=0.0,
+            says=f"{names}: no instrument confirms it, the metrics' balance is {balance:+.2f}",
+        )
+    weight = sum(old.confidence for old, _ in pairs) or 1.0
+    drop = sum(old.confidence * (old.severity - new.severity) for old, new in pairs) / weight
+    most = sum(old.confidence * old.severity for old, _ in pairs) / weight
+    # A kind that was hardly there cannot lose more than it had.
+    limit = min(preset.minimal_drop, most / 2)
+    says = ", ".join(f"{old.kind.value} {old.value:.3g} -> {new.value:.3g}" for old, new in pairs)
+    return Check(name="treated_fell", passed=drop >= limit, value=drop, limit=limit, says=says)
+
+
+def _rises(
+    before: Measurement, after: Measurement, treated: Mapping[Kind, float], preset: Preset
+) -> Iterable[Check]:
+    for new in after.findings:
+        old = before.finding(new.kind)
+        if old is None:
+            continue
+        levels = int(new.level) - int(old.level)
+        rise = new.severity - old.severity
+        allowed = max(
+            (preset.guards.tolerated.get(kind, {}).get(new.kind, 0) for kind in treated), default=0
+        )
+        certain = new.confidence >= preset.confidence_needed(new.kind)
+        if levels > allowed and certain and rise >= preset.minimal_rise:
+            yield Check(
+                name="rose",
+                kind=new.kind,
+                passed=False,
+                value=float(levels),
+                limit=float(allowed),
+                says=f"{new.kind.value} rose from {old.level.label} ({old.value:.3g}) to "
+                f"{new.level.label} ({new.value:.3g})",
+            )
+
+
+def guard_limits(limits: GuardLimits, treated: Mapping[Kind, float]) -> dict[str, float]:
+    """The guards' limits for a treatment: of several relaxed kinds the most permissive counts."""
+    relaxed = [limits.relaxed.get(kind, {}) for kind in treated]
+    allowed = {
+        "structure": min([limits.structure, *(r["structure"] for r in relaxed if "structure" in r)])
+    }
+    for name in ("colour", "lowpass", "residual"):
+        allowed[name] = max([getattr(limits, name), *(r[name] for r in relaxed if name in r)])
+    explained = sum(
+        (limits.allowances.get(kind, 0.0) * severity_of(kind, strength)) ** 2
+        for kind, strength in treated.items()
+    )
+    # Independent degradations add in power, not in amplitude.
+    allowed["residual"] = (allowed["residual"] ** 2 + explained) ** 0.5
+    return allowed
+
+
+def _guard_checks(
+    guards: Guards | None, treated: Mapping[Kind, float], limits: GuardLimits
+) -> Iterable[Check]:
+    if guards is None:
+        return
+    for name, limit in guard_limits(limits, treated).items():
+        value = guards.as_numbers()[name]
+        holds = value >= limit if name == "structure" else value <= limit
+        sign = ">=" if name == "structure" else "<="
+        yield Check(
+            name=name,
+            passed=holds,
+            value=value,
+            limit=limit,
+            says=f"{name} {value:.4g} (limit {sign} {limit:.4g})",
+        )
+
+
+def _votes(
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    preset: Preset,
+    directions: Mapping[str, Direction],
+) -> dict[str, int]:
+    votes = {}
+    for name, rule in preset.votes.items():
+        if name not in before or name not in after or name not in directions:
+            continue
+        change = after[name] - before[name]
+        better = change if directions[name] == "higher" else -change
+        votes[name] = 0 if abs(better) <= rule.margin else (1 if better > 0 else -1)
+    return votes
+
+
+def vote_balance(votes: Mapping[str, int], preset: Preset) -> float:
+    """The weighted mean of the votes, [-1, 1]; 0 when no metric can run."""
+    total = sum(preset.votes[name].weight for name in votes)
+    if total == 0:
+        return 0.0
+    return sum(preset.votes[name].weight * vote for name, vote in votes.items()) / total
+
+
+def _vote_words(
+    votes: Mapping[str, int], before: Mapping[str, float], after: Mapping[str, float]
+) -> str:
+    if not votes:
+        return "no metric votes"
+    words = {1: "for", -1: "against", 0: "abstains"}
+    return "votes: " + ", ".join(
+        f"{name} {before[name]:.3g} -> {after[name]:.3g} {words[vote]}"
+        for name, vote in votes.items()
+    )
+
+
+def _severity_taken_off(before: Measurement, after: Measurement) -> float:
+    total = 0.0
+    for old in before.findings:
+        new = after.finding(old.kind)
+        if new is not None:
+            total += max(old.confidence, new.confidence) * (old.severity - new.severity)
+    return total

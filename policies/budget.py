@@ -1,0 +1,84 @@
+"""Budgets: how many seconds and tool calls a run may take. A limit reached is an outcome, not an exception."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["Budget", "BudgetClock", "Clock", "Limit", "Spent"]
+
+Clock = Callable[[], float]
+"""Monotonic seconds; injected so that tests and replays need not wait."""
+
+Limit = Literal["seconds", "tools"]
+
+
+class Budget(BaseModel):
+    """What a run may take at most.
+
+    Attributes:
+        max_seconds: wall-clock seconds over all sessions of the run; None for no limit.
+        max_tools: restorer calls; None for no limit, 0 to look only.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    max_seconds: float | None = Field(default=None, ge=0)
+    max_tools: int | None = Field(default=None, ge=0)
+
+
+class Spent(BaseModel):
+    """What a run has taken so far.
+
+    Attributes:
+        seconds: wall-clock seconds, earlier sessions of a resumed run included.
+        tools: restorer calls, failed ones included.
+        vlm_calls: questions put to a vision-language model.
+        vlm_tokens: tokens it reported, 0 when it reports none.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    seconds: float = 0.0
+    tools: int = 0
+    vlm_calls: int = 0
+    vlm_tokens: int = 0
+
+
+class BudgetClock:
+    """Measures one session of a run against its budget."""
+
+    def __init__(
+        self, budget: Budget, *, seconds_before: float = 0.0, clock: Clock = time.monotonic
+    ) -> None:
+        """Start counting now; `seconds_before` is what earlier sessions of the run took."""
+        self.budget = budget
+        self._clock = clock
+        self._start = clock() - seconds_before
+
+    def elapsed(self) -> float:
+        """Seconds since the run began, without the pauses between its sessions."""
+        return self._clock() - self._start
+
+    def remaining_seconds(self) -> float:
+        """Seconds left; infinite without a limit, never negative."""
+        if self.budget.max_seconds is None:
+            return float("inf")
+        return max(0.0, self.budget.max_seconds - self.elapsed())
+
+    def remaining_tools(self, spent: Spent) -> float:
+        """Tool calls left; infinite without a limit, never negative."""
+        if self.budget.max_tools is None:
+            return float("inf")
+        return max(0, self.budget.max_tools - spent.tools)
+
+    def limit(self, spent: Spent) -> Limit | None:
+        """The limit that stands in the way of another tool call, if any."""
+        if self.remaining_seconds() <= 0:
+            return "seconds"
+        if self.remaining_tools(spent) <= 0:
+            return "tools"
+        return None

@@ -1,0 +1,282 @@
+"""The deterministic planner: condition report + cards + preset -> tool calls with prompts.
+
+It decides without a vision-language model, and checks or replaces one where it is wrong. Its habits:
+
+- one composed prompt for the lead restorer, from the ORIGINAL, naming every kind that was found, comes first;
+- a specialist takes a kind over where it measured better than the lead by a margin (`preferences.yaml`);
+- what was refused as too strong is blended with its source, what was too weak is asked for more strongly, and only then
+  does another restorer get its turn;
+- a good but incomplete treatment is redone from the original rather than polished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from conservator.policies.acceptance import Measurement
+from conservator.policies.attempt import ORIGINAL, Attempt, ToolCall, chain_of, find_attempt
+from conservator.policies.ordering import in_treatment_order
+from conservator.policies.preferences import Preferences
+from conservator.policies.preset import Preset
+from conservator.policies.strength import prompt_for, shifted
+from conservator.policies.targets import KindTarget, Target, default_targets
+from conservator.restorers.card import RestorerCard
+from conservator.restorers.degradations.vocabulary import ConditionReport, Finding, Kind, Level
+
+__all__ = ["Plan", "Situation", "actionable", "plan"]
+
+
+class Situation(BaseModel):
+    """All that a plan depends on.
+
+    Attributes:
+        report: what the inspection of the original found.
+        attempts: the tree so far, in the order of making.
+        best: node that is the result if the run ended now.
+        targets: the user's, empty when none were given.
+        cards: restorers that may be called.
+        room: candidates that may still be planned: tool calls left in the budget.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    report: ConditionReport
+    attempts: tuple[Attempt, ...] = ()
+    best: str = ORIGINAL
+    targets: tuple[Target, ...] = ()
+    preset: Preset
+    preferences: Preferences
+    cards: Mapping[str, RestorerCard]
+    room: float = float("inf")
+    seed: int = 0
+
+    def bounds(self) -> dict[Kind, Level]:
+        """Kind -> level it shall be at or below, the user's before the preset's."""
+        defaults = default_targets(self.report.findings, self.preset)
+        both = (*defaults, *self.targets)
+        return {t.kind: t.level for t in both if isinstance(t, KindTarget)}
+
+
+class Plan(BaseModel):
+    """The candidates of the next step; empty when there is nothing sensible left to try."""
+
+    model_config = ConfigDict(frozen=True)
+
+    calls: tuple[ToolCall, ...] = ()
+    reason: str
+
+
+def actionable(
+    report: ConditionReport, preset: Preset, targets: Iterable[Target] = ()
+) -> tuple[Finding, ...]:
+    """Findings to treat, in treatment order: what the preset acts on, and what a target of the user's names."""
+    asked = {t.kind: t.level for t in targets if isinstance(t, KindTarget)}
+    chosen = {
+        f.kind: f
+        for f in report.findings
+        if preset.acts_on(f)
+        or (f.kind in asked and f.level > asked[f.kind] and f.confidence >= preset.asked_confidence)
+    }
+    return tuple(chosen[kind] for kind in in_treatment_order(chosen))
+
+
+def plan(situation: Situation) -> Plan:
+    """Choose the next step's candidates."""
+    todo = actionable(situation.report, situation.preset, situation.targets)
+    if not todo:
+        return Plan(reason="nothing found that is certain and bad enough to treat")
+    left = situation.preset.max_attempts - len(situation.attempts)
+    if left <= 0:
+        return Plan(reason=f"{len(situation.attempts)} attempts made, as many as the policy allows")
+    call = _retry(situation)
+    if call is not None:
+        return Plan(calls=(call,), reason=call.rationale)
+    remaining = _remaining(situation, todo)
+    if remaining:
+        calls = _candidates(situation, remaining, int(min(left, situation.room, _cap(situation))))
+        if calls:
+            return Plan(calls=calls, reason=calls[0].rationale)
+    redo = _redo(situation)
+    if redo is not None:
+        return Plan(calls=(redo,), reason=redo.rationale)
+    why = "no other restorer is worth trying" if remaining else "what was found is treated"
+    return Plan(reason=why)
+
+
+def _cap(situation: Situation) -> int:
+    """How many candidates the step gets: the preset's number at the start, then one at a time."""
+    return situation.preset.candidates if not situation.attempts else 1
+
+
+def _last_judged(situation: Situation) -> Attempt | None:
+    return situation.attempts[-1] if situation.attempts else None
+
+
+def _retry(situation: Situation) -> ToolCall | None:
+    """A refused candidate once more: blended when too strong, more strongly when too weak."""
+    last = _last_judged(situation)
+    if last is None or last.verdict is None or last.accepted:
+        return None
+    family = [a for a in situation.attempts if a.call.same_treatment(last.call)]
+    # Another candidate for this step made it, or this one was a redo of something that did.
+    if situation.best != last.call.source:
+        return None
+    if last.verdict.fault == "strong":
+        return _weaker(situation, last, family)
+    return _stronger(situation, last, family)
+
+
+def _weaker(situation: Situation, last: Attempt, family: Sequence[Attempt]) -> ToolCall | None:
+    tried = {a.call.blend for a in family if a.call.blend < 1}
+    whole = next((a for a in reversed(family) if a.call.calls_tool and a.artifact), None)
+    share = next((s for s in situation.preset.blends if s not in tried), None)
+    if whole is None or share is None:
+        return None
+    reason = last.verdict.reason if last.verdict else ""
+    return whole.call.model_copy(
+        update={
+            "blend": share,
+            "reuses": whole.id,
+            "rationale": f"too strong ({reason}): blend {share:.0%} of it with its source",
+        }
+    )
+
+
+def _stronger(situation: Situation, last: Attempt, family: Sequence[Attempt]) -> ToolCall | None:
+    card = situation.cards.get(last.call.restorer)
+    repeated = sum(1 for a in family if a.call.calls_tool) > 1
+    if card is None or not card.understands_strength or repeated or situation.room < 1:
+        return None
+    prompt = shifted(last.call.prompt, last.call.kinds, situation.preset.strength_step)
+    if prompt == last.call.prompt:
+        return None
+    return last.call.model_copy(
+        update={"prompt": prompt, "rationale": "too weak: ask for more strength"}
+    )
+
+
+def _remaining(situation: Situation, todo: Sequence[Finding]) -> tuple[Finding, ...]:
+    """What the best node has not been treated for, at the strength measured on that node."""
+    best = find_attempt(situation.attempts, situation.best)
+    if best is None:
+        return tuple(todo)
+    remaining = []
+    for finding in todo:
+        if finding.kind in best.treated:
+            continue
+        now = _measured(best.measurement, finding.kind) or finding
+        if now.level >= situation.preset.level_needed(finding.kind):
+            remaining.append(now)
+    return tuple(remaining)
+
+
+def _measured(measurement: Measurement | None, kind: Kind) -> Finding | None:
+    return None if measurement is None else measurement.finding(kind)
+
+
+def _candidates(
+    situation: Situation, remaining: Sequence[Finding], count: int
+) -> tuple[ToolCall, ...]:
+    """Up to `count` different ways to take the next step from the best node."""
+    calls: list[ToolCall] = []
+    while len(calls) < count:
+        call = _next_step(situation, remaining, calls)
+        if call is None:
+            break
+        calls.append(call)
+    return tuple(calls)
+
+
+def _next_step(
+    situation: Situation, remaining: Sequence[Finding], planned: Sequence[ToolCall]
+) -> ToolCall | None:
+    """The first group of kinds, with the best restorer that was not tried for it on this node."""
+    tried = [*(a.call for a in situation.attempts), *planned]
+    options = {
+        f.kind: list(
+            situation.preferences.ranked(
+                f.kind, f.level, situation.cards, margin=situation.preset.specialist_margin
+            )
+        )
+        for f in remaining
+    }
+    findings = {f.kind: f for f in remaining}
+    while any(options.values()):
+        name, kinds = _first_group({k: o[0].restorer for k, o in options.items() if o}, situation)
+        call = _call(situation, name, [findings[kind] for kind in kinds])
+        if not any(call.same_treatment(other) for other in tried):
+            return call
+        for kind in kinds:
+            options[kind].pop(0)
+    return None
+
+
+def _first_group(choice: Mapping[Kind, str], situation: Situation) -> tuple[str, tuple[Kind, ...]]:
+    """The restorer due first and the kinds it takes; a composite-capable restorer takes all of its kinds at once."""
+    ordered = in_treatment_order(choice)
+    name = choice[ordered[0]]
+    if situation.cards[name].prompt_style == "parameters":
+        return name, ordered[:1]
+    return name, tuple(kind for kind in ordered if choice[kind] == name)
+
+
+def _call(situation: Situation, name: str, findings: Sequence[Finding]) -> ToolCall:
+    prompt = prompt_for(
+        findings, bias=situation.preset.strength_bias, semantic=situation.report.scene
+    )
+    found = ", ".join(f"{f.kind.value} {f.level.label} ({f.value:.3g})" for f in findings)
+    return ToolCall(
+        restorer=name,
+        prompt=prompt,
+        source=situation.best,
+        seed=situation.seed,
+        configuration=_size(situation, name),
+        rationale=f"{found}: {name}",
+    )
+
+
+def _size(situation: Situation, name: str) -> str:
+    """The preset's configuration where the restorer has it, else its only or first one."""
+    sizes = situation.cards[name].configurations
+    wanted = situation.preset.configuration
+    return wanted if wanted in sizes or not sizes else next(iter(sizes))
+
+
+def _redo(situation: Situation) -> ToolCall | None:
+    """From the original once more, asking more strongly for what is still there."""
+    best = find_attempt(situation.attempts, situation.best)
+    if best is None or best.call.source != ORIGINAL or situation.room < 1:
+        return None
+    card = situation.cards.get(best.call.restorer)
+    if card is None or not card.understands_strength:
+        return None
+    bounds = situation.bounds()
+    left_over = [
+        f.kind
+        for kind in best.treated
+        if (f := _measured(best.measurement, kind)) is not None
+        and f.level > bounds.get(kind, situation.preset.target_level)
+        and f.confidence >= situation.preset.confidence_needed(kind)
+    ]
+    redone = sum(
+        1 for a in situation.attempts if a.call.same_treatment(best.call) and a.call.calls_tool
+    )
+    if not left_over or redone > situation.preset.max_redos:
+        return None
+    if len(chain_of(situation.attempts, best.id)) > 1:
+        return None
+    prompt = shifted(best.call.prompt, left_over, situation.preset.strength_step)
+    if prompt == best.call.prompt:
+        return None
+    names = ", ".join(kind.value for kind in left_over)
+    return best.call.model_copy(
+        update={
+            "prompt": prompt,
+            "source": ORIGINAL,
+            "blend": 1.0,
+            "reuses": "",
+            "rationale": f"{names} still there: redo from the original, more strongly",
+        }
+    )

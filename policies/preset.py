@@ -1,0 +1,226 @@
+"""Presets: every threshold of the decisions in one YAML file a preset, so that tuning never touches code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from conservator.restorers.degradations.vocabulary import Finding, Kind, Level
+from conservator.restorers.errors import MissingFileError, UnknownNameError, UsageError
+
+__all__ = ["GainWeights", "GuardLimits", "Preset", "Vote", "load_preset", "preset_names"]
+
+_FOLDER = Path(__file__).with_name("presets")
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Vote(_Data):
+    """One metric's voice.
+
+    Attributes:
+        weight: how much its vote counts.
+        margin: change in the metric's own unit below which it abstains.
+    """
+
+    weight: float = Field(default=1.0, gt=0)
+    margin: float = Field(default=0.0, ge=0)
+
+
+class GuardLimits(_Data):
+    """How far a treatment may move a photo; see `conservator.tools.compare.Guards` for the quantities.
+
+    Attributes:
+        structure: least structural agreement, [0, 1].
+        colour: largest mean shift of chromaticity, [0, 1].
+        lowpass: largest mean shift of the low-pass picture, [0, 1].
+        residual: largest RMS change of any treatment, of 255, before the allowances.
+        allowances: kind -> RMS change, of 255, that treating it at full severity explains; added in proportion to the
+            severity asked for.
+        relaxed: kind -> guards that give way when that kind is treated; of several kinds the most permissive counts.
+        tolerated: treated kind -> other kind -> levels by which it may rise (brightening uncovers noise).
+    """
+
+    structure: float = Field(ge=0, le=1)
+    colour: float = Field(ge=0, le=1)
+    lowpass: float = Field(ge=0, le=1)
+    residual: float = Field(ge=0, le=255)
+    allowances: Mapping[Kind, float] = {}
+    relaxed: Mapping[Kind, Mapping[str, float]] = {}
+    tolerated: Mapping[Kind, Mapping[Kind, int]] = {}
+
+    @field_validator("relaxed")
+    @classmethod
+    def _known_guards(
+        cls, value: Mapping[Kind, Mapping[str, float]]
+    ) -> Mapping[Kind, Mapping[str, float]]:
+        known = ("structure", "colour", "lowpass", "residual")
+        for kind, limits in value.items():
+            for name in limits:
+                if name not in known:
+                    raise ValueError(f"relaxed.{kind.value} names {name!r}; guards: {known}")
+        return value
+
+
+class GainWeights(_Data):
+    """What makes one accepted treatment better than another; the gain is the weighted sum.
+
+    Attributes:
+        severity: per unit of severity taken off the treated kinds, weighted by the finding's confidence.
+        votes: for the balance of the metric votes, [-1, 1].
+        prior: per dB of the gain measured for this restorer on this kind and level (preferences.yaml).
+        change: taken off per unit of low-pass change, so that of two equal results the closer one wins.
+    """
+
+    severity: float = 1.0
+    votes: float = 0.25
+    prior: float = 0.0
+    change: float = 0.0
+
+
+class Preset(_Data):
+    """A way of deciding, from cautious to bold.
+
+    Attributes:
+        name: as used on the command line.
+        title: one line for people.
+        minimal_confidence: findings below it are left alone.
+        confidence: overrides of `minimal_confidence` by kind.
+        asked_confidence: the same for kinds that a target of the user's names.
+        minimal_level: findings below it are left alone.
+        level: overrides of `minimal_level` by kind.
+        leave: kinds that are only treated when a target names them.
+        target_level: without targets of the user's, each treated kind shall fall to this level.
+        max_attempts: candidates judged in a run at most, blends included.
+        candidates: candidates tried for one step before choosing among them.
+        max_redos: times a good but incomplete treatment is redone from the original.
+        strength_bias: added to the measured severity in first prompts.
+        strength_step: severity by which a retry treats stronger or weaker.
+        blends: shares of the treated picture tried, in order, when a candidate was judged too strong.
+        minimal_drop: severity that the treated kinds must lose, on average, weighted by confidence.
+        minimal_rise: severity by which another kind must rise before a rise by a level counts.
+        minimal_votes: balance of the metric votes in [-1, 1] below which a candidate is refused.
+        minimal_gain: gain over the best so far that a candidate needs to replace it.
+        specialist_margin: dB by which a specialist's measured gain must exceed the lead's to be called instead.
+        votes: no-reference metrics that vote, where they can run.
+        guards: limits to how far a photo may move.
+        weights: what makes up the gain.
+        max_seconds: budget unless the caller gives one.
+        max_tools: budget unless the caller gives one.
+        configuration: size of the learned restorers.
+    """
+
+    name: str
+    title: str
+    minimal_confidence: float = Field(ge=0, le=1)
+    confidence: Mapping[Kind, float] = {}
+    asked_confidence: float = Field(default=0.25, ge=0, le=1)
+    minimal_level: Level = Level.LOW
+    level: Mapping[Kind, Level] = {}
+    leave: tuple[Kind, ...] = (Kind.LOW_RESOLUTION,)
+    target_level: Level = Level.LOW
+    max_attempts: int = Field(ge=0)
+    candidates: int = Field(default=1, ge=1)
+    max_redos: int = Field(default=1, ge=0)
+    strength_bias: float = Field(default=0.0, ge=-1, le=1)
+    strength_step: float = Field(default=0.15, gt=0, le=1)
+    blends: tuple[float, ...] = (0.5,)
+    minimal_drop: float = Field(ge=0, le=1)
+    minimal_rise: float = Field(default=0.1, ge=0, le=1)
+    minimal_votes: float = Field(default=0.0, ge=-1, le=1)
+    minimal_gain: float = 0.0
+    specialist_margin: float = Field(default=0.3, ge=0)
+    votes: Mapping[str, Vote]
+    guards: GuardLimits
+    weights: GainWeights = GainWeights()
+    max_seconds: float | None = None
+    max_tools: int | None = None
+    configuration: str = "compact"
+
+    @field_validator("minimal_level", "target_level", mode="before")
+    @classmethod
+    def _level(cls, value: object) -> object:
+        return Level.parse(value) if isinstance(value, str) else value
+
+    @field_validator("level", mode="before")
+    @classmethod
+    def _levels(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
+            return value
+        return {k: Level.parse(v) if isinstance(v, str) else v for k, v in value.items()}
+
+    @field_validator("blends")
+    @classmethod
+    def _shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 < share < 1 for share in value):
+            raise ValueError(f"blends are shares between 0 and 1, got {value}")
+        return value
+
+    def confidence_needed(self, kind: Kind) -> float:
+        """Confidence from which a finding of `kind` is acted on."""
+        return self.confidence.get(kind, self.minimal_confidence)
+
+    def level_needed(self, kind: Kind) -> Level:
+        """Level from which a finding of `kind` is acted on; at least low."""
+        return max(Level.LOW, self.level.get(kind, self.minimal_level))
+
+    def acts_on(self, finding: Finding) -> bool:
+        """Whether a finding is certain and bad enough to treat unasked."""
+        return (
+            finding.kind not in self.leave
+            and finding.level >= self.level_needed(finding.kind)
+            and finding.confidence >= self.confidence_needed(finding.kind)
+        )
+
+
+def preset_names() -> tuple[str, ...]:
+    """The shipped presets."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
+
+
+def load_preset(policy: str | Path | Preset) -> Preset:
+    """A shipped preset by name, or one of the user's by the path of a YAML file.
+
+    Raises:
+        UnknownNameError: no shipped preset has this name, and it is no path to a YAML file.
+        MissingFileError: a path to a YAML file that is not there.
+        UsageError: the file does not describe a preset.
+    """
+    if isinstance(policy, Preset):
+        return policy
+    path = Path(policy)
+    if path.suffix in (".yaml", ".yml"):
+        if not path.is_file():
+            raise MissingFileError(f"no policy file {str(path)!r}; give a preset's name or a file")
+        return _read(path)
+    name = str(policy)
+    if name not in preset_names():
+        raise UnknownNameError("policy", name, preset_names())
+    return _shipped(name)
+
+
+@cache
+def _shipped(name: str) -> Preset:
+    return _read(_FOLDER / f"{name}.yaml")
+
+
+def _read(path: Path) -> Preset:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        first = str(error).splitlines()[0]
+        raise UsageError(f"policy file {str(path)!r} does not read as YAML: {first}") from error
+    try:
+        return Preset.model_validate(data)
+    except (ValidationError, UnknownNameError) as error:
+        if isinstance(error, ValidationError):
+            detail = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in detail["loc"])
+            raise UsageError(f"policy file {str(path)!r}: {where}: {detail['msg']}") from error
+        raise UsageError(f"policy file {str(path)!r}: {error}") from error

@@ -1,0 +1,92 @@
+"""How a run ends, and the one line that says why."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from conservator.policies.attempt import ORIGINAL
+from conservator.policies.budget import Budget, Limit
+from conservator.policies.planner import Situation, actionable
+from conservator.policies.targets import TargetCheck
+from conservator.restorers.degradations.vocabulary import Level
+
+__all__ = ["Conclusion", "Outcome", "conclude"]
+
+Outcome = Literal["met", "not_met", "unchanged", "limit", "cancelled"]
+
+
+class Conclusion(BaseModel):
+    """How a run ended.
+
+    Attributes:
+        reason: one line for people; names what blocks the targets, or which limit was reached.
+        limit: the limit that was reached, None otherwise.
+        blocking: targets that are not met, one line each.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    outcome: Outcome
+    reason: str
+    limit: Limit | None = None
+    blocking: tuple[str, ...] = ()
+
+
+def conclude(
+    situation: Situation,
+    check: TargetCheck,
+    *,
+    plan_reason: str = "",
+    limit: Limit | None = None,
+    budget: Budget | None = None,
+    cancelled: bool = False,
+) -> Conclusion:
+    """Name the outcome of a run that ends now.
+
+    Args:
+        situation: the tree and its best node.
+        check: the best node against the targets, the user's or the preset's.
+        plan_reason: why the planner had nothing more.
+        limit: the budget that ended the run, if one did.
+        budget: its numbers, for the message.
+        cancelled: the caller asked to stop.
+    """
+    untouched = situation.best == ORIGINAL
+    kept = "the input is kept as it is" if untouched else f"kept {situation.best}"
+    blocking = check.blocking
+    if cancelled:
+        return Conclusion(outcome="cancelled", reason=f"cancelled; {kept}", blocking=blocking)
+    todo = actionable(situation.report, situation.preset, situation.targets)
+    if limit is not None and todo and not (check.met and not untouched):
+        allowed = None if budget is None else getattr(budget, f"max_{limit}")
+        reason = (
+            f"the limit of {allowed:g} {limit} was reached; {kept}" if allowed is not None else kept
+        )
+        return Conclusion(outcome="limit", reason=reason, limit=limit, blocking=blocking)
+    if situation.targets:
+        if check.met:
+            reason = "the targets are met" + (" by the input as it is" if untouched else "")
+            return Conclusion(outcome="unchanged" if untouched else "met", reason=reason)
+        return Conclusion(outcome="not_met", reason="; ".join(blocking), blocking=blocking)
+    if untouched:
+        return Conclusion(outcome="unchanged", reason=_why_untouched(situation, plan_reason))
+    if check.met:
+        return Conclusion(outcome="met", reason="what was found is treated")
+    return Conclusion(outcome="not_met", reason="; ".join(blocking), blocking=blocking)
+
+
+def _why_untouched(situation: Situation, plan_reason: str) -> str:
+    if situation.attempts:
+        refused = [a for a in situation.attempts if not a.accepted]
+        last = refused[-1] if refused else situation.attempts[-1]
+        why = last.error or (last.verdict.reason if last.verdict else "")
+        return f"{len(refused)} of {len(situation.attempts)} attempts refused; last: {why}"
+    unsure = [f for f in situation.report.findings if f.level > Level.ABSENT]
+    if not unsure:
+        return "nothing found that needs treatment"
+    listed = ", ".join(
+        f"{f.kind.value} {f.level.label} (confidence {f.confidence:.2f})" for f in unsure[:3]
+    )
+    return f"{plan_reason or 'left alone'}: {listed}"
