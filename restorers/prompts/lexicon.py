@@ -160,19 +160,20 @@ _ROLES: dict[Role, str] = {
     Role.VERY: "very, really, super, highly",
     Role.NEGATION: (
         "no, not, never, without, none, neither, nor, n't, zero, absent, don't, dont, do not, doesn't, doesnt, isn't, "
-        "isnt, aren't, arent, wasn't, weren't, shouldn't, mustn't, won't, can't, cannot, couldn't, haven't, hasn't, "
+        "isnt, aren't, arent, wasn't, weren't, shouldn't, mustn't, won't, can't, cannot, couldn't, haven't, hasn't, off, turn off, disable, disabled, don't want, do not want, dont want, "
         "free of, free from, hardly, hardly any, barely, barely any, lack of, lacks, instead of, rather than, "
         "except, except for, apart from, other than"
     ),
     Role.KEEP: (
         "keep, keeping, kept, leave, leaving, be left, left alone, left as is, left in, preserve, preserving, preserved, retain, retained, ignore, ignored, "
-        "skip, skipped, spare, untouched, avoid, avoiding"
+        "skip, skipped, spare, untouched, avoid, avoiding, stay, stays, is fine, are fine, looks fine, "
+        "is ok, is good, is nice, i like, i love, love"
     ),
     Role.FREE: "free",
     Role.TREAT: (
         "remove, removing, removed, reduce, reducing, reduced, clean, clean up, clear, suppress, eliminate, erase, "
         "get rid of, take out, take away, minimise, minimize, cut, kill, wipe, filter, lower, decrease, undo, "
-        "treat, handle, attenuate, touch, change, affect, treated, touched, changed, altered, suppressed, eliminated"
+        "treat, handle, attenuate, touch, change, affect, treated, touched, touching, changed, changing, altered, suppressed, eliminated"
     ),
     Role.IMPROVE: (
         "fix, fixing, fixed, repair, correct, corrected, improve, enhance, restore, recover, address, lift"
@@ -249,6 +250,7 @@ def _phrases() -> dict[tuple[str, ...], _Meaning]:
             )
     for kinds, phrases in _ACTIONS.items():
         add(phrases, _Meaning(Role.ACTION, kinds))
+    add("i would like, would like, i'd like, i need, i want", _Meaning(Role.FILLER))
     add("not only, not just, don't just, do not just", _Meaning(Role.FILLER))
     # A file's format is no complaint about its compression.
     add(

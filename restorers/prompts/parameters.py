@@ -3,7 +3,7 @@
 Also understood: `noise` (medium), `noise:high`, `noise:25`, `noise:level=high`, `noise: sigma = 25, jpeg: quality = 20`,
 `blind`, `none`. This language is for machines and for recipes, so what is wrong raises instead of being reported.
 
-Precision of the round trip: exact. `semantic` and `unmapped` are dropped.
+Precision of the round trip: exact; kinds at "nothing wrong" (`rain:none`) are left out. `semantic` and `unmapped` are dropped.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def render(prompt: RestorationPrompt) -> str:
     Raises:
         PromptError: a strength that is physically impossible.
     """
-    parts = [item(kind, value) for kind, value in prompt.degradations.items()]
+    asked = prompt.degradations.items()
+    parts = [item(kind, value) for kind, value in asked if value != PARAMETERS[kind].identity]
     if prompt.blind:
         parts.append("blind")
     return "+".join(parts) or "none"
@@ -55,7 +56,7 @@ def items(text: str) -> list[tuple[Kind, float]]:
     Raises:
         PromptError: an item that is empty or does not parse, an unknown kind or parameter, an impossible value.
     """
-    parts = re.split(r"\+(?=\s*[^\W\d]|\s*$)|[,;]", ascii_marks(text))
+    parts = re.split(r"\+(?=\s*(?:[^\W\d]|\+|$))|[,;]", ascii_marks(text))
     return [_item(part.strip(), text) for part in parts]
 
 
@@ -112,4 +113,5 @@ def parse(text: str) -> RestorationPrompt:
         if kind in strengths:
             raise PromptError(f"{kind.value} occurs twice in {text!r}; give one strength")
         strengths[kind] = value
+    strengths = {k: v for k, v in strengths.items() if v != PARAMETERS[k].identity}
     return RestorationPrompt(degradations=strengths, blind=blind)

@@ -184,10 +184,17 @@ class _Sentence:
         sensed = []
         for i, word in enumerate(found):
             after = found[i + 1].role if i + 1 < len(found) else None
-            if word.text == "light" and after not in _MENTIONS:
+            before = found[i - 1].role if i > 0 else None
+            told = after in _MENTIONS or before in (Role.THING, Role.PREDICATE)
+            if word.text == "light" and not told:
                 word = Word(Role.PROPERTY, word.text, word.start, word.end, kinds=(Kind.LOW_LIGHT,))
             elif word.text in {"dark", "dim"} and after is Role.UNKNOWN:
                 word = Word(Role.UNKNOWN, word.text, word.start, word.end)
+            elif word.text.endswith(" want") or word.text == "dont want":
+                # "I don't want the noise" asks to remove it, "I don't want it removed" does not.
+                rest = [later.role for later in found[i + 1 :] if later.role is not Role.FILLER]
+                if rest[:1] == [Role.THING] and Role.TREAT not in rest:
+                    word = Word(Role.TREAT, word.text, word.start, word.end)
             sensed.append(word)
         return sensed
 
@@ -442,7 +449,7 @@ class _Sentence:
             for i, word in indexed
             if i not in used and word.role not in (Role.FILLER, Role.PREDICATE, Role.BUT)
         ]
-        if not loose:
+        if not loose or all(word.text == "no" for word in segment.words):
             return
         if not segment.mentions:
             strength = (Role.LEVEL, Role.VERY, Role.SOME)
