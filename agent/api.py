@@ -1,0 +1,279 @@
+"""The functions a program calls: restore, arestore, stream, astream, inspect, resume."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+from threading import Event as Signal
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from conservator.agent.context import CancelSignal
+from conservator.agent.events import Event, OnEvent, RunFinished
+from conservator.agent.execution import Options, begin, go_on
+from conservator.agent.pictures import ImageLike, picture_from
+from conservator.agent.result import RestorationResult
+from conservator.policies.preset import Preset
+from conservator.policies.targets import Target
+from conservator.restorers.degradations.vocabulary import ConditionReport
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+__all__ = ["RestoreOptions", "arestore", "astream", "inspect", "restore", "resume", "stream"]
+
+
+class RestoreOptions(TypedDict, total=False):
+    """The keyword arguments that `arestore`, `stream` and `astream` share with `restore`; described there."""
+
+    policy: str | Path | Preset
+    targets: str | Sequence[Target] | None
+    max_seconds: float | None
+    max_tools: int | None
+    seed: int
+    output: str | Path | None
+    overwrite: bool
+    run_dir: str | Path | None
+    dry_run: bool
+    device: str | None
+    vlm: BaseChatModel | None
+
+
+def restore(
+    image: ImageLike,
+    *,
+    policy: str | Path | Preset = "balanced",
+    targets: str | Sequence[Target] | None = None,
+    max_seconds: float | None = None,
+    max_tools: int | None = None,
+    seed: int = 0,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    run_dir: str | Path | None = None,
+    dry_run: bool = False,
+    device: str | None = None,
+    vlm: BaseChatModel | None = None,
+    on_event: OnEvent | None = None,
+    cancel: Signal | None = None,
+) -> RestorationResult:
+    """Inspect a photo, restore no more than needed, and document it.
+
+    A photo in which nothing certain is found comes back as it is, byte for byte. A limit that is reached, a target
+    that is not met, and a wish to stop are outcomes of the result, not exceptions.
+
+    Args:
+        image: a path, a Pillow image, or an (H, W), (H, W, 3) or (H, W, 4) array.
+        policy: `archival`, `balanced`, `perceptual`, `fast`, a YAML file, or a `Preset`.
+        targets: e.g. `"noise<=low,jpeg<=low,fidelity>=0.9,piqe-=5"`; by default the policy's.
+        max_seconds: wall-clock seconds; by default the policy's.
+        max_tools: restorer calls; by default the policy's.
+        seed: for restorers that draw.
+        output: file to write; by default beside an input that is a file, none for others.
+        overwrite: replace an existing output, also the input.
+        run_dir: an empty or new folder for report, recipe, sheet and checkpoints; by default beside the output, and
+            a temporary one when nothing is written.
+        dry_run: inspect and plan only; writes nothing.
+        device: `auto`, `cpu`, `cuda`; by default CONSERVATOR_DEVICE or `auto`.
+        vlm: a chat model that sees the photo and proposes tool calls, checked before they run; None plans without.
+        on_event: called with each event as it happens.
+        cancel: set it to stop at the next tile; Ctrl-C does the same.
+
+    Raises:
+        UsageError: the request is wrong: an unknown policy or target, an input that is no picture.
+        OutputError: the result cannot be written.
+    """
+    options = Options(
+        policy=policy,
+        targets=targets,
+        max_seconds=max_seconds,
+        max_tools=max_tools,
+        seed=seed,
+        output=output,
+        overwrite=overwrite,
+        run_dir=run_dir,
+        dry_run=dry_run,
+        device=device,
+        vlm=vlm,
+    )
+    return begin(image, options, on_event=on_event, cancel=cancel)
+
+
+def resume(
+    run_dir: str | Path,
+    *,
+    max_seconds: float | None = None,
+    max_tools: int | None = None,
+    vlm: BaseChatModel | None = None,
+    on_event: OnEvent | None = None,
+    cancel: Signal | None = None,
+) -> RestorationResult:
+    """Go on with a run that was killed, cancelled or met its limit; a finished one gives its result again.
+
+    Args:
+        run_dir: the run folder.
+        max_seconds: a new budget over the whole run, None for the old one.
+        max_tools: the same for restorer calls.
+        vlm: as in `restore`; models are not kept in the folder.
+        on_event: as in `restore`.
+        cancel: as in `restore`.
+
+    Raises:
+        MissingFileError: the folder holds no run.
+        InputError: the input changed since.
+    """
+    return go_on(
+        Path(run_dir).absolute(),
+        on_event=on_event,
+        cancel=cancel,
+        max_seconds=max_seconds,
+        max_tools=max_tools,
+        vlm=vlm,
+    )
+
+
+def inspect(image: ImageLike) -> ConditionReport:
+    """Measure what is wrong with a photo; changes and writes nothing.
+
+    Raises:
+        InputError: the picture cannot be used.
+    """
+    from conservator.tools.instruments import inspect_picture
+
+    return inspect_picture(picture_from(image))
+
+
+async def arestore(
+    image: ImageLike,
+    *,
+    on_event: OnEvent | None = None,
+    cancel: Signal | None = None,
+    **options: Unpack[RestoreOptions],
+) -> RestorationResult:
+    """`restore` without blocking the event loop; cancelling the task stops the run at the next tile.
+
+    `on_event` is called in the run's thread.
+    """
+    asked = CancelSignal(cancel)
+
+    def work() -> RestorationResult:
+        return restore(
+            image,
+            on_event=on_event,
+            cancel=asked,
+            **options,
+        )
+
+    return await _in_thread(work, asked)
+
+
+def stream(
+    image: ImageLike,
+    *,
+    cancel: Signal | None = None,
+    **options: Unpack[RestoreOptions],
+) -> Iterator[Event]:
+    """`restore` as an iterator of events as they happen; the last one is `RunFinished` with the result.
+
+    The run has its own thread. Leaving the loop stops the run at the next tile.
+    """
+    asked = CancelSignal(cancel)
+
+    def work(on_event: OnEvent) -> None:
+        restore(
+            image,
+            on_event=on_event,
+            cancel=asked,
+            **options,
+        )
+
+    return _events(work, asked)
+
+
+async def astream(
+    image: ImageLike,
+    *,
+    cancel: Signal | None = None,
+    **options: Unpack[RestoreOptions],
+) -> AsyncIterator[Event]:
+    """`stream` for `async for`."""
+    asked = CancelSignal(cancel)
+    arrived: asyncio.Queue[Event] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def heard(event: Event) -> None:
+        loop.call_soon_threadsafe(arrived.put_nowait, event)
+
+    run = asyncio.ensure_future(
+        arestore(
+            image,
+            on_event=heard,
+            cancel=asked,
+            **options,
+        )
+    )
+    try:
+        while True:
+            waiting = asyncio.ensure_future(arrived.get())
+            await asyncio.wait((waiting, run), return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                waiting.cancel()
+                if arrived.empty():
+                    break
+                continue
+            event = waiting.result()
+            yield event
+            if isinstance(event, RunFinished):
+                break
+        await run
+    finally:
+        asked.set()
+        if not run.done():
+            await asyncio.wait((run,))
+
+
+async def _in_thread(
+    work: Callable[[], RestorationResult], asked: CancelSignal
+) -> RestorationResult:
+    run = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(run)
+    except asyncio.CancelledError:
+        # The thread cannot be killed; it stops at the next tile, and only then is the run's folder at rest.
+        asked.set()
+        await asyncio.wait((run,))
+        raise
+
+
+def _events(work: Callable[[OnEvent], None], asked: CancelSignal) -> Iterator[Event]:
+    arrived: queue.Queue[Event | None] = queue.Queue()
+    failure: list[BaseException] = []
+
+    def thread() -> None:
+        try:
+            work(arrived.put)
+        except BaseException as error:
+            failure.append(error)
+        finally:
+            arrived.put(None)
+
+    runner = threading.Thread(target=thread, name="conservator-run")
+    runner.start()
+    try:
+        while True:
+            try:
+                event = arrived.get()
+            except KeyboardInterrupt:
+                if asked.asked():
+                    raise
+                asked.set()
+                continue
+            if event is None:
+                break
+            yield event
+    finally:
+        asked.set()
+        runner.join()
+    if failure:
+        raise failure[0]

@@ -1,0 +1,163 @@
+"""What a run leaves: the picture beside its input, and recipe and sheet in the run folder."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conservator.agent.recipe import Recipe, recipe_of
+from conservator.policies.attempt import ORIGINAL, find_attempt
+from conservator.policies.stopping import Conclusion, conclude
+from conservator.policies.targets import TargetCheck, check_targets, default_targets
+from conservator.restorers.degradations.vocabulary import ConditionReport
+from conservator.restorers.errors import OutputError
+from conservator.tools.compare import sheet
+from conservator.tools.image_io import Picture, encoded, save, write_atomically
+from conservator.tools.look import crops
+
+if TYPE_CHECKING:
+    from conservator.agent.context import RunContext
+    from conservator.agent.state import RunState
+
+__all__ = ["concluded", "deliver", "final_picture", "final_recipe", "report_after"]
+
+_DELIVERED = "delivered.json"
+
+
+def concluded(state: RunState, context: RunContext, *, cancelled: bool = False) -> Conclusion:
+    """Name the outcome of a run that ends in this state."""
+    report, situation = state["report"], None
+    if report is None:
+        return Conclusion(outcome="cancelled", reason="cancelled before the inspection was done")
+    situation = context.situation(state)
+    plan_reason = "dry run" if context.request.dry_run else state["plan_reason"]
+    return conclude(
+        situation,
+        _check(state, context, report),
+        plan_reason=plan_reason,
+        limit=state["limit"],
+        budget=context.request.budget,
+        cancelled=cancelled,
+    )
+
+
+def _check(state: RunState, context: RunContext, report: ConditionReport) -> TargetCheck:
+    preset = context.preset
+    targets = context.targets or default_targets(report.findings, preset)
+    asked = bool(context.targets)
+    best = find_attempt(state["attempts"], state["best"])
+    baseline = state["baseline"]
+    before = {} if baseline is None else baseline.scores
+    measurement = None if best is None else best.measurement
+    return check_targets(
+        targets,
+        findings=report.findings if measurement is None else measurement.findings,
+        scores=before if measurement is None else measurement.scores,
+        scores_before=before,
+        guards=_guards(
+            measurement.guards.as_numbers() if measurement and measurement.guards else None
+        ),
+        confidence=preset.asked_confidence if asked else preset.minimal_confidence,
+    )
+
+
+def _guards(measured: dict[str, float] | None) -> dict[str, float]:
+    """The untouched input is perfectly like itself."""
+    untouched = {"structure": 1.0, "colour": 0.0, "lowpass": 0.0, "residual": 0.0}
+    return untouched if measured is None else measured
+
+
+def final_picture(state: RunState, context: RunContext) -> Picture:
+    """The best node as a picture, with the input's metadata, alpha, depth and profile."""
+    if state["best"] == ORIGINAL:
+        return context.picture
+    return context.picture.with_pixels(context.pixels(state["attempts"], state["best"]))
+
+
+def final_recipe(state: RunState, context: RunContext) -> Recipe:
+    """The steps that lead to the best node."""
+    from conservator import __version__
+
+    return recipe_of(
+        state["attempts"],
+        state["best"],
+        version=__version__,
+        input_id=context.request.input_id,
+        policy=context.preset.name,
+    )
+
+
+def report_after(state: RunState) -> ConditionReport:
+    """The condition report of the best node."""
+    before = state["report"] or ConditionReport()
+    best = find_attempt(state["attempts"], state["best"])
+    if best is None or best.measurement is None:
+        return before
+    quality = best.measurement.scores.get("quality")
+    bounded = None if quality is None else min(1.0, max(0.0, quality))
+    return ConditionReport(findings=best.measurement.findings, scene=before.scene, quality=bounded)
+
+
+def deliver(state: RunState, context: RunContext, conclusion: Conclusion) -> None:
+    """Write the picture, the recipe and the sheet; a cancelled run without a gain writes no picture.
+
+    Raises:
+        OutputError: the picture cannot be written; nothing half-written is left.
+    """
+    picture = final_picture(state, context)
+    folder, target = context.folder, context.request.output
+    if target is not None and not (conclusion.outcome == "cancelled" and state["best"] == ORIGINAL):
+        with context.timed("saving"):
+            _write_picture(picture, target, context)
+    if folder.temporary:
+        return
+    folder.write_text("recipe.json", final_recipe(state, context).model_dump_json(indent=1))
+    with context.timed("sheet"):
+        _write_sheet(state, context, picture, conclusion)
+
+
+def _write_picture(picture: Picture, target: Path, context: RunContext) -> None:
+    """Save, allowing a resumed run to replace what its earlier session wrote itself."""
+    folder, request = context.folder, context.request
+    earlier = folder.read_json(_DELIVERED) or {}
+    if request.overwrite or not target.exists():
+        save(picture, target, overwrite=request.overwrite, source=request.input)
+        digest = hashlib.sha256(target.read_bytes()).hexdigest()
+    else:
+        data = encoded(picture, target.suffix)
+        digest = hashlib.sha256(data).hexdigest()
+        present = hashlib.sha256(target.read_bytes()).hexdigest()
+        if present not in (digest, earlier.get("sha256")):
+            raise OutputError(f"{target}: exists; pass overwrite or another name")
+        if present != digest:
+            write_atomically(target, data, overwrite=True)
+    if not folder.temporary:
+        folder.write_json(_DELIVERED, {"path": str(target), "sha256": digest})
+
+
+def _write_sheet(
+    state: RunState, context: RunContext, picture: Picture, conclusion: Conclusion
+) -> None:
+    before = context.picture.pixels
+    after = report_after(state)
+    lines = [f"{conclusion.outcome.replace('_', ' ')}: {conclusion.reason}"[:140]]
+    for finding in (state["report"] or ConditionReport()).present():
+        now = after.finding(finding.kind)
+        change = "" if now is None else f" -> {now.level.label} ({now.value:.3g})"
+        lines.append(f"{finding.kind.value}: {finding.level.label} ({finding.value:.3g}){change}")
+    for step in final_recipe(state, context).steps:
+        asked = ", ".join(f"{k.value} {v:.4g}" for k, v in step.degradations.items())
+        lines.append(f"{step.restorer}: {asked}")
+    name = "" if context.request.input is None else context.request.input.name
+    page = sheet(before, picture.pixels, crops=crops(before), title=name, lines=lines)
+    part = context.folder.path / "sheet.part"
+    try:
+        page.save(part, "PNG", compress_level=1)
+        part.replace(context.folder.path / "sheet.png")
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        reason = error.strerror or str(error)
+        raise OutputError(
+            f"cannot write the sheet in {str(context.folder.path)!r}: {reason}"
+        ) from error

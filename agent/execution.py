@@ -1,0 +1,358 @@
+"""One run from request to result: the only implementation behind restore, arestore, stream, astream and resume."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event as Signal
+from typing import TYPE_CHECKING, Any, cast
+
+from conservator.agent.context import CancelSignal, RunContext
+from conservator.agent.delivery import (
+    concluded,
+    deliver,
+    final_picture,
+    final_recipe,
+    report_after,
+)
+from conservator.agent.events import Event, OnEvent, RunFinished, RunResumed, RunStarted
+from conservator.agent.pictures import ImageLike, picture_from
+from conservator.agent.result import RestorationResult, Timing
+from conservator.agent.sessions import THREAD, RunFolder, RunRequest, free_folder
+from conservator.agent.settings import Settings, load_settings
+from conservator.agent.state import RunState, first_state
+from conservator.policies.acceptance import Direction
+from conservator.policies.attempt import chain_of
+from conservator.policies.budget import Budget, BudgetClock, Clock
+from conservator.policies.preferences import load_preferences
+from conservator.policies.preset import Preset, load_preset
+from conservator.policies.targets import Target, parse_targets, render_targets
+from conservator.restorers import catalog
+from conservator.restorers.degradations.vocabulary import ConditionReport
+from conservator.restorers.errors import CancelledError, InputError, OutputError
+from conservator.tools.image_io import Picture, content_hash, default_output
+from conservator.tools.image_io.formats import target_format
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.runnables import RunnableConfig
+
+__all__ = ["Options", "begin", "go_on"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The arguments of `conservator.restore`; see there."""
+
+    policy: str | Path | Preset = "balanced"
+    targets: str | Sequence[Target] | None = None
+    max_seconds: float | None = None
+    max_tools: int | None = None
+    seed: int = 0
+    output: str | Path | None = None
+    overwrite: bool = False
+    run_dir: str | Path | None = None
+    dry_run: bool = False
+    device: str | None = None
+    vlm: BaseChatModel | None = None
+    clock: Clock = time.monotonic
+
+
+def begin(
+    image: ImageLike, options: Options, *, on_event: OnEvent | None, cancel: Signal | None
+) -> RestorationResult:
+    """Start a run and see it through."""
+    settings = load_settings()
+    preset = load_preset(options.policy)
+    directions = _directions()
+    targets = _targets(options.targets, directions)
+    clock_from = options.clock()
+    picture = picture_from(image, settings)
+    output = _output(image, options)
+    request = RunRequest(
+        input=Path(image).absolute() if isinstance(image, (str, Path)) else None,
+        input_id=picture.sha256 or content_hash(picture.pixels),
+        preset=preset,
+        targets=render_targets(targets),
+        budget=_budget(options, preset),
+        seed=options.seed,
+        output=output,
+        overwrite=options.overwrite,
+        suffix=output.suffix if output is not None else ".png",
+        device=options.device or settings.device,
+        dry_run=options.dry_run,
+    )
+    folder = _new_folder(request, options, settings)
+    try:
+        if not folder.temporary:
+            folder.write_request(request)
+        if request.input is None:
+            folder.write_input(picture)
+        session = _Session(request, picture, folder, settings, options, targets, directions)
+        return session.run(
+            on_event, cancel, seconds_before=options.clock() - clock_from, resumed=False
+        )
+    except BaseException:
+        folder.discard()
+        raise
+
+
+def go_on(
+    run_dir: Path,
+    *,
+    on_event: OnEvent | None,
+    cancel: Signal | None,
+    max_seconds: float | None,
+    max_tools: int | None,
+    vlm: BaseChatModel | None,
+    clock: Clock = time.monotonic,
+) -> RestorationResult:
+    """Continue a run from its last checkpoint; a finished one gives its result again."""
+    settings = load_settings()
+    folder = RunFolder.open(run_dir)
+    request = folder.read_request()
+    given = {"max_seconds": max_seconds, "max_tools": max_tools}
+    changed = {name: value for name, value in given.items() if value is not None}
+    if changed:
+        budget = Budget.model_validate({**request.budget.model_dump(), **changed})
+        request = request.model_copy(update={"budget": budget})
+        folder.write_request(request)
+    picture = _input_again(request, folder, settings)
+    directions = _directions()
+    targets = _targets(request.targets or None, directions)
+    options = Options(vlm=vlm, clock=clock)
+    session = _Session(request, picture, folder, settings, options, targets, directions)
+    return session.run(on_event, cancel, seconds_before=0.0, resumed=True)
+
+
+def _targets(
+    given: str | Sequence[Target] | None, directions: Mapping[str, Direction]
+) -> tuple[Target, ...]:
+    if given is None:
+        return ()
+    text = given if isinstance(given, str) else render_targets(given)
+    return parse_targets(text, metrics=directions)
+
+
+def _directions() -> dict[str, Direction]:
+    """No-reference metrics that can run here -> which way is better."""
+    from conservator.tools import iqa
+
+    ready = iqa.available()
+    return {
+        name: card.direction
+        for name, card in iqa.METRICS.items()
+        if not card.needs_reference and ready[name].ready
+    }
+
+
+def _budget(options: Options, preset: Preset) -> Budget:
+    def chosen(own: Any, default: Any) -> Any:
+        return default if own is None else own
+
+    return Budget(
+        max_seconds=chosen(options.max_seconds, preset.max_seconds),
+        max_tools=chosen(options.max_tools, preset.max_tools),
+    )
+
+
+def _output(image: ImageLike, options: Options) -> Path | None:
+    """Where the result goes; refuses at once what would be refused after the work.
+
+    Raises:
+        UnknownNameError: a suffix that is not written.
+        OutputError: it exists, is the input, or its folder is not there.
+    """
+    if options.output is None:
+        if options.dry_run or not isinstance(image, (str, Path)):
+            return None
+        return default_output(Path(image).absolute())
+    target = Path(options.output).absolute()
+    target_format(target.suffix)
+    if not target.parent.is_dir():
+        raise OutputError(f"{target}: {target.parent} is not a folder; create it first")
+    if target.exists() and not options.overwrite:
+        raise OutputError(f"{target}: exists; pass overwrite or another name")
+    return target
+
+
+def _new_folder(request: RunRequest, options: Options, settings: Settings) -> RunFolder:
+    if options.run_dir is not None:
+        return RunFolder.create(Path(options.run_dir).absolute())
+    if request.output is None or options.dry_run:
+        return RunFolder.create_temporary(settings.runs_dir)
+    beside = request.output.with_name(f"{request.output.stem}.run")
+    return RunFolder.create(free_folder(beside))
+
+
+def _input_again(request: RunRequest, folder: RunFolder, settings: Settings) -> Picture:
+    """The input of an earlier session.
+
+    Raises:
+        InputError: the file is not what it was.
+    """
+    if request.input is None:
+        return folder.read_input()
+    picture = picture_from(request.input, settings)
+    if picture.sha256 != request.input_id:
+        raise InputError(f"{request.input} changed since the run began; start a new run")
+    return picture
+
+
+class _Session:
+    """One process's share of a run."""
+
+    def __init__(
+        self,
+        request: RunRequest,
+        picture: Picture,
+        folder: RunFolder,
+        settings: Settings,
+        options: Options,
+        targets: tuple[Target, ...],
+        directions: Mapping[str, Direction],
+    ) -> None:
+        self._request, self._picture, self._folder = request, picture, folder
+        self._settings, self._options = settings, options
+        self._targets, self._directions = targets, directions
+
+    def run(
+        self,
+        on_event: OnEvent | None,
+        cancel: Signal | None,
+        *,
+        seconds_before: float,
+        resumed: bool,
+    ) -> RestorationResult:
+        """Run the graph to its end, or to the caller's wish to stop."""
+        from conservator.agent.graph import compile_graph
+
+        listener = on_event or _nobody
+        config = self._config()
+        with self._folder.checkpointer() as checkpointer:
+            graph = compile_graph(checkpointer)
+            earlier = cast("RunState", graph.get_state(config).values) if resumed else None
+            spent = seconds_before + (earlier["spent"].seconds if earlier else 0.0)
+            context = self._context(listener, cancel, spent)
+            self._announce(context, earlier)
+            entry: RunState | None = None if earlier else first_state(dry_run=self._request.dry_run)
+            if earlier and _may_go_on(earlier, context):
+                fresh = {"limit": None, "conclusion": None, "queue": ()}
+                graph.update_state(config, fresh, as_node="judge")
+            interrupted = False
+            if entry is not None or graph.get_state(config).next:
+                try:
+                    graph.invoke(entry, config, context=context, durability="sync")
+                except (CancelledError, KeyboardInterrupt):
+                    interrupted = True
+            state = cast("RunState", {**first_state(), **graph.get_state(config).values})
+            result = self._result(state, context, interrupted=interrupted)
+        context.emit(RunFinished, result=result)
+        return result
+
+    def _config(self) -> RunnableConfig:
+        # Inspect, plan, finish, and for each attempt at most act, score, judge, plan.
+        steps = 8 + 4 * (self._request.preset.max_attempts + 1)
+        return {"configurable": {"thread_id": THREAD}, "recursion_limit": steps}
+
+    def _context(self, listener: OnEvent, cancel: Signal | None, spent: float) -> RunContext:
+        seat = None
+        if self._options.vlm is not None:
+            from conservator.agent.vlm.seat import Seat
+
+            seat = Seat(self._options.vlm)
+        return RunContext(
+            request=self._request,
+            picture=self._picture,
+            folder=self._folder,
+            preset=self._request.preset,
+            targets=self._targets,
+            preferences=load_preferences(self._settings.preferences),
+            cards=catalog.cards(),
+            directions=self._directions,
+            clock=BudgetClock(
+                self._request.budget, seconds_before=spent, clock=self._options.clock
+            ),
+            cancel=CancelSignal(cancel),
+            emit_event=listener,
+            seat=seat,
+            device=self._request.device,
+        )
+
+    def _announce(self, context: RunContext, earlier: RunState | None) -> None:
+        if earlier:
+            context.emit(RunResumed, attempts=len(earlier["attempts"]), run_dir=self._folder.path)
+        else:
+            context.emit(
+                RunStarted,
+                width=self._picture.width,
+                height=self._picture.height,
+                policy=self._request.preset.name,
+                run_dir=None if self._folder.temporary else self._folder.path,
+            )
+
+    def _result(
+        self, state: RunState, context: RunContext, *, interrupted: bool
+    ) -> RestorationResult:
+        request, folder = self._request, self._folder
+        conclusion = state["conclusion"]
+        if conclusion is None:
+            conclusion = concluded(state, context, cancelled=interrupted)
+            if state["report"] is not None and not request.dry_run:
+                deliver(state, context, conclusion)
+        resumable = conclusion.outcome in ("cancelled", "limit") and not request.dry_run
+        if resumable and folder.temporary:
+            # The caller learns of the folder by the result, so it must stay, with its request.
+            folder.temporary = False
+            folder.write_request(request)
+        chain = chain_of(state["attempts"], state["best"])
+        if not resumable and not self._settings.keep_artifacts:
+            folder.prune(attempt.artifact for attempt in chain)
+        parts = dict(state["timing"])
+        for name, seconds in context.drain().items():
+            parts[name] = parts.get(name, 0.0) + seconds
+        baseline = state["baseline"]
+        scores_before = {} if baseline is None else dict(baseline.scores)
+        measurement = chain[-1].measurement if chain else None
+        before = state["report"] or ConditionReport()
+        written = request.output
+        if written is not None and not written.exists():
+            written = None
+        result = RestorationResult(
+            outcome=conclusion.outcome,
+            reason=conclusion.reason,
+            path=written,
+            run_dir=None if folder.temporary else folder.path,
+            before=before,
+            after=report_after(state) if chain else before,
+            attempts=tuple(state["attempts"]),
+            best=state["best"],
+            scores=scores_before if measurement is None else dict(measurement.scores),
+            scores_before=scores_before,
+            recipe=final_recipe(state, context),
+            spent=state["spent"].model_copy(update={"seconds": context.clock.elapsed()}),
+            timing=Timing.of(parts, context.clock.elapsed()),
+            decided_by=chain[-1].call.decided_by if chain else state["decided_by"],
+            policy=request.preset.name,
+            planned=tuple(state["queue"]),
+            blocking=conclusion.blocking,
+            limit=conclusion.limit,
+            notes=tuple(state["notes"]),
+            picture=final_picture(state, context),
+        )
+        if not folder.temporary:
+            folder.write_json("report.json", result.as_dict())
+        folder.discard()
+        return result
+
+
+def _may_go_on(earlier: RunState, context: RunContext) -> bool:
+    """Whether a new budget lets a run that ended at its limit go on where it stopped."""
+    ended = earlier["limit"] is not None and earlier["conclusion"] is not None
+    return ended and context.clock.limit(earlier["spent"]) is None
+
+
+def _nobody(event: Event) -> None:
+    """Hear an event and do nothing."""

@@ -1,0 +1,48 @@
+"""Measuring a picture: instruments, no-reference metrics, and the comparison with the input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from conservator.policies.acceptance import Measurement
+from conservator.policies.targets import GUARD_NAMES, MetricTarget
+from conservator.tools.compare import compare
+from conservator.tools.instruments import measure
+from conservator.tools.iqa import score
+from conservator.tools.look import Pixels
+
+if TYPE_CHECKING:
+    from conservator.agent.context import RunContext
+
+__all__ = ["measured", "metrics_needed"]
+
+
+def metrics_needed(context: RunContext) -> tuple[str, ...]:
+    """The no-reference metrics that vote or that a target bounds, as far as they can run here."""
+    asked = [t.metric for t in context.targets if isinstance(t, MetricTarget)]
+    wanted = [*context.preset.votes, *(name for name in asked if name not in GUARD_NAMES)]
+    return tuple(name for name in dict.fromkeys(wanted) if name in context.directions)
+
+
+def measured(
+    context: RunContext, pixels: Pixels, *, findings: bool = True, against_input: bool = False
+) -> Measurement:
+    """Measure a picture.
+
+    Args:
+        context: the run, for its metrics, its input and its watch.
+        pixels: (H, W, 3), float32, [0, 1].
+        findings: let the instruments look.
+        against_input: compare it with the run's input.
+    """
+    found = ()
+    if findings:
+        with context.timed("instruments"):
+            found = tuple(measure(pixels))
+    with context.timed("metrics"):
+        scores = score(pixels, metrics=metrics_needed(context))
+    guards = None
+    if against_input:
+        with context.timed("guards"):
+            guards = compare(context.picture.pixels, pixels)
+    return Measurement(findings=found, scores=dict(scores), guards=guards)

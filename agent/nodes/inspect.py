@@ -1,0 +1,43 @@
+"""Inspect: the instruments measure the original, and a vision-language model describes it where there is one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from conservator.agent.events import Inspected
+from conservator.agent.measuring import measured
+from conservator.policies.acceptance import Measurement
+from conservator.tools.instruments import inspect_picture
+
+if TYPE_CHECKING:
+    from conservator.agent.context import RunContext
+    from conservator.agent.state import RunState
+
+__all__ = ["inspect"]
+
+
+def inspect(state: RunState, context: RunContext) -> dict[str, Any]:
+    """Write the condition report, and measure the original as candidates will be measured.
+
+    The report may use what the file says about itself (quantisation tables); a candidate has no file yet, so the
+    baseline that it is compared with is measured on the pixels alone.
+    """
+    picture = context.picture
+    with context.timed("instruments"):
+        report = inspect_picture(picture)
+    spent, notes = state["spent"], state["notes"]
+    if context.seat is not None:
+        with context.timed("vlm"):
+            answer = context.seat.describe(report, picture.pixels)
+        report = answer.report
+        spent = answer.added_to(spent)
+        notes = (*notes, *answer.notes)
+    if picture.jpeg is None:
+        baseline = Measurement(
+            findings=tuple(f for f in report.findings if f.source == "instrument"),
+            scores=measured(context, picture.pixels, findings=False).scores,
+        )
+    else:
+        baseline = measured(context, picture.pixels)
+    context.emit(Inspected, report=report, baseline=baseline)
+    return {"report": report, "baseline": baseline, "spent": spent, "notes": notes}

@@ -1,0 +1,57 @@
+"""Judge: let the candidate through or not, and choose the node that leads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from conservator.agent.events import Judged, LimitReached
+from conservator.policies import acceptance
+from conservator.policies.attempt import Attempt, chain_of, find_attempt
+from conservator.restorers.degradations.vocabulary import level_of
+
+if TYPE_CHECKING:
+    from conservator.agent.context import RunContext
+    from conservator.agent.state import RunState
+
+__all__ = ["judge"]
+
+
+def judge(state: RunState, context: RunContext) -> dict[str, Any]:
+    """Judge the attempt that was made last against the untouched input."""
+    attempts = tuple(state["attempts"])
+    attempt = attempts[-1]
+    baseline = state["baseline"]
+    if attempt.measurement is None or baseline is None:
+        raise RuntimeError(f"attempt {attempt.id} was judged before it was scored")
+    verdict = acceptance.judge(
+        baseline,
+        attempt.measurement,
+        treated=attempt.treated,
+        preset=context.preset,
+        directions=context.directions,
+        prior=_prior(attempts, attempt, context),
+    )
+    best = state["best"]
+    leader = find_attempt(attempts, best)
+    lead = 0.0 if leader is None else leader.gain
+    if verdict.accepted and verdict.gain >= lead + context.preset.minimal_gain:
+        best = attempt.id
+    judged = attempt.model_copy(update={"status": "judged", "verdict": verdict})
+    context.emit(Judged, attempt=attempt.id, verdict=verdict, best=best)
+    update: dict[str, Any] = {"attempts": (judged,), "best": best}
+    limit = context.clock.limit(state["spent"]) if state["queue"] else None
+    if limit is not None:
+        context.emit(LimitReached, limit=limit)
+        update |= {"limit": limit, "queue": ()}
+    return update
+
+
+def _prior(attempts: tuple[Attempt, ...], attempt: Attempt, context: RunContext) -> float:
+    """Mean measured gain, in dB, of the tools that led to an attempt; a blend promises its share."""
+    gains = []
+    for step in chain_of((*attempts[:-1], attempt), attempt.id):
+        for kind, strength in step.call.prompt.degradations.items():
+            level = level_of(kind, strength)
+            gain = context.preferences.gain(step.call.restorer, kind, level)
+            gains.append((gain or 0.0) * step.call.blend)
+    return sum(gains) / len(gains) if gains else 0.0

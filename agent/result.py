@@ -1,0 +1,202 @@
+"""What a run hands back: frozen, typed, and at home in a notebook."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from conservator.agent.recipe import Recipe
+from conservator.policies.attempt import ORIGINAL, Attempt, DecidedBy, ToolCall, chain_of
+from conservator.policies.budget import Limit, Spent
+from conservator.policies.stopping import Outcome
+from conservator.restorers.degradations.vocabulary import ConditionReport, Level
+from conservator.tools.image_io import Picture
+from conservator.tools.look import Pixels
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["RestorationResult", "Timing"]
+
+
+class Timing(BaseModel):
+    """Where the seconds went.
+
+    Attributes:
+        total: the whole run, all its sessions.
+        restorers: inside restorers.
+        loading: bringing weights into memory.
+        instruments: measuring degradations.
+        metrics: scoring quality.
+        vlm: waiting for a vision-language model.
+        agent: everything else: the graph, checkpoints, artifacts, coding, guards, the sheet.
+        parts: all that was counted, by name; `node.*` contain the others.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    total: float
+    restorers: float = 0.0
+    loading: float = 0.0
+    instruments: float = 0.0
+    metrics: float = 0.0
+    vlm: float = 0.0
+    agent: float = 0.0
+    parts: Mapping[str, float] = {}
+
+    @classmethod
+    def of(cls, parts: Mapping[str, float], total: float) -> Timing:
+        """Sort counted seconds; what nobody else took, the agent took."""
+        names = ("restorers", "loading", "instruments", "metrics", "vlm")
+        shares = {name: round(parts.get(name, 0.0), 4) for name in names}
+        return cls(
+            total=round(total, 4),
+            **shares,
+            agent=round(max(0.0, total - sum(shares.values())), 4),
+            parts={name: round(seconds, 4) for name, seconds in sorted(parts.items())},
+        )
+
+    @property
+    def overhead(self) -> float:
+        """The agent's share of the run, [0, 1]."""
+        return self.agent / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestorationResult:
+    """How a run ended, with the picture and everything that led to it.
+
+    Attributes:
+        outcome: `met`, `not_met`, `unchanged`, `limit` or `cancelled`.
+        reason: one line: what blocks the targets, which limit was reached, why the photo was left as it is.
+        path: the file written, None when none was.
+        run_dir: the run folder, None when it was a temporary one that is gone.
+        before: condition report of the input.
+        after: the same of the result; equal to `before` when the input was left as it is.
+        attempts: the tree, in the order of making; `best` is the node that won.
+        scores: no-reference metrics of the result.
+        scores_before: the same of the input.
+        recipe: the accepted steps.
+        planned: what a dry run would have tried first.
+        decided_by: who planned the steps that won.
+        blocking: targets that are not met, one line each.
+        limit: the budget that ended the run.
+        notes: what went otherwise than planned.
+    """
+
+    outcome: Outcome
+    reason: str
+    path: Path | None
+    run_dir: Path | None
+    before: ConditionReport
+    after: ConditionReport
+    attempts: tuple[Attempt, ...]
+    best: str
+    scores: Mapping[str, float]
+    scores_before: Mapping[str, float]
+    recipe: Recipe
+    spent: Spent
+    timing: Timing
+    decided_by: DecidedBy
+    policy: str
+    planned: tuple[ToolCall, ...] = ()
+    blocking: tuple[str, ...] = ()
+    limit: Limit | None = None
+    notes: tuple[str, ...] = ()
+    picture: Picture = field(repr=False)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the result differs from the input."""
+        return self.best != ORIGINAL
+
+    @property
+    def array(self) -> Pixels:
+        """The result, (H, W, 3), float32, [0, 1], RGB (sRGB-encoded); read-only, at the saved depth."""
+        return self.picture.pixels
+
+    @cached_property
+    def image(self) -> Image:
+        """The result as an 8-bit Pillow image, RGB, or RGBA when the input had transparency."""
+        from PIL import Image as image_module
+
+        planes = [self.picture.pixels]
+        if self.picture.alpha is not None:
+            planes.append(self.picture.alpha[..., None])
+        samples = np.rint(np.concatenate(planes, axis=2) * 255).astype(np.uint8)
+        return image_module.fromarray(samples)
+
+    @property
+    def steps(self) -> tuple[Attempt, ...]:
+        """The accepted attempts, from the input to the result."""
+        return chain_of(self.attempts, self.best)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON data: what `report.json` holds."""
+        return {
+            "outcome": self.outcome,
+            "reason": self.reason,
+            "policy": self.policy,
+            "decided_by": self.decided_by,
+            "path": None if self.path is None else str(self.path),
+            "run_dir": None if self.run_dir is None else str(self.run_dir),
+            "before": _report_data(self.before),
+            "after": _report_data(self.after),
+            "scores_before": dict(self.scores_before),
+            "scores": dict(self.scores),
+            "best": self.best,
+            "attempts": [attempt.model_dump(mode="json") for attempt in self.attempts],
+            "planned": [call.model_dump(mode="json") for call in self.planned],
+            "recipe": self.recipe.model_dump(mode="json"),
+            "blocking": list(self.blocking),
+            "limit": self.limit,
+            "notes": list(self.notes),
+            "spent": self.spent.model_dump(mode="json"),
+            "timing": self.timing.model_dump(mode="json"),
+        }
+
+    def _repr_png_(self) -> bytes:
+        """The picture, for notebooks; at most 1024 px wide, so that a notebook stays small."""
+        stream = BytesIO()
+        small = self.image.copy()
+        small.thumbnail((1024, 1024))
+        small.save(stream, "PNG")
+        return stream.getvalue()
+
+    def _repr_html_(self) -> str:
+        """A table of what was found, done and gained, for notebooks."""
+        rows = []
+        for finding in self.before.present():
+            after = self.after.finding(finding.kind)
+            then = "" if after is None else f"{after.level.label} ({after.value:.3g})"
+            now = f"{finding.level.label} ({finding.value:.3g})"
+            rows.append((finding.kind.value.replace("_", " "), now, then))
+        for name, value in self.scores.items():
+            before = self.scores_before.get(name)
+            rows.append((name, "" if before is None else f"{before:.3g}", f"{value:.3g}"))
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in rows
+        )
+        steps = "".join(f"<li>{html.escape(str(step.call))}</li>" for step in self.steps)
+        done = f"<ol>{steps}</ol>" if steps else ""
+        return (
+            f"<div><b>{html.escape(self.outcome.replace('_', ' '))}</b>: {html.escape(self.reason)}"
+            f"{done}<table><tr><th></th><th>before</th><th>after</th></tr>{body}</table></div>"
+        )
+
+
+def _report_data(report: ConditionReport) -> dict[str, Any]:
+    """A report with its levels in words, which the model derives and does not store."""
+    data = report.model_dump(mode="json")
+    for row, finding in zip(data["findings"], report.findings, strict=True):
+        row["level"] = Level(finding.level).label
+    return data

@@ -1,0 +1,299 @@
+"""The run folder: what a run leaves behind, and what it needs to go on after a kill.
+
+::
+
+    request.json         what was asked for; enough to start the process again
+    checkpoints.sqlite   the state after every node
+    artifacts/           candidates, lossless, named by the hash of their content
+    input.npz            the input, when it was not a file
+    report.json          what was found, done and gained, and how long it took
+    recipe.json          the accepted steps; replays without a vision-language model
+    sheet.png            before and after, side by side
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from conservator.policies.budget import Budget
+from conservator.policies.preset import Preset
+from conservator.restorers.errors import (
+    ConservatorError,
+    InputError,
+    MissingFileError,
+    OutputError,
+    UsageError,
+)
+from conservator.tools.image_io import Picture, content_hash, from_array, write_atomically
+from conservator.tools.look import Pixels
+
+if TYPE_CHECKING:
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+__all__ = [
+    "THREAD",
+    "RunFolder",
+    "RunRequest",
+    "free_folder",
+    "full_range",
+    "unit_range",
+]
+
+THREAD: Final = "run"
+"""A run folder holds one run, so its checkpoints need no other name."""
+
+_FORMAT: Final = 1
+
+
+class RunRequest(BaseModel):
+    """What a caller asked for, complete: presets are kept by value, so that an edited file changes no running run.
+
+    Attributes:
+        format: version of this file.
+        input: the picture's path; None when the caller gave pixels, which are in `input.npz`.
+        input_id: sha256 of the file, or of the pixels.
+        targets: as text.
+        output: where the result goes; None to write none.
+        overwrite: replace an existing output, also the input itself.
+        suffix: format in which candidates are scored, the output's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = _FORMAT
+    input: Path | None
+    input_id: str
+    preset: Preset
+    targets: str = ""
+    budget: Budget
+    seed: int = 0
+    output: Path | None = None
+    overwrite: bool = False
+    suffix: str = ".png"
+    device: str = "auto"
+    dry_run: bool = False
+
+
+class RunFolder:
+    """One run's folder; creates and reads the files in it."""
+
+    def __init__(self, path: Path, *, temporary: bool = False) -> None:
+        """Wrap a folder that exists; a temporary one is removed by `discard`."""
+        self.path = path
+        self.temporary = temporary
+        self._cached: tuple[str, Pixels] | None = None
+
+    @classmethod
+    def create(cls, path: Path) -> RunFolder:
+        """Make a new, empty run folder.
+
+        Raises:
+            UsageError: the folder holds a run or something else already.
+            OutputError: it cannot be made.
+        """
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"run folder {str(path)!r} is a file; give a folder's name")
+        if path.is_dir() and any(path.iterdir()):
+            way = "resume it" if (path / "request.json").exists() else "empty it"
+            raise UsageError(f"run folder {str(path)!r} is not empty; {way} or give another one")
+        try:
+            (path / "artifacts").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OutputError(f"cannot make run folder {str(path)!r}: {reason}") from error
+        return cls(path)
+
+    @classmethod
+    def create_temporary(cls, parent: Path | None) -> RunFolder:
+        """Make a run folder that goes away with `discard`.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
+        try:
+            if parent is not None:
+                parent.mkdir(parents=True, exist_ok=True)
+            path = Path(tempfile.mkdtemp(prefix="conservator-", dir=parent))
+            (path / "artifacts").mkdir()
+        except OSError as error:
+            raise OutputError(
+                f"cannot make a run folder: {error}; set CONSERVATOR_RUNS_DIR"
+            ) from error
+        return cls(path, temporary=True)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Wrap the folder of an earlier run.
+
+        Raises:
+            MissingFileError: no run is in it.
+        """
+        if not (path / "request.json").is_file():
+            raise MissingFileError(f"{str(path)!r} holds no run; give a folder with a request.json")
+        return cls(path)
+
+    def discard(self) -> None:
+        """Remove a temporary folder; leave any other one."""
+        if self.temporary:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def write_request(self, request: RunRequest) -> None:
+        """Keep what was asked for."""
+        self.write_text("request.json", request.model_dump_json(indent=1))
+
+    def read_request(self) -> RunRequest:
+        """What was asked for.
+
+        Raises:
+            UsageError: the file is damaged, or of a version this program does not know.
+        """
+        path = self.path / "request.json"
+        try:
+            return RunRequest.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise UsageError(f"{str(path)!r} does not read; start a new run") from error
+
+    def write_json(self, name: str, data: object) -> None:
+        """Write a JSON file, all at once."""
+        self.write_text(name, json.dumps(data, indent=1, ensure_ascii=False))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file, all at once."""
+        write_atomically(self.path / name, text.encode(), overwrite=True)
+
+    def read_json(self, name: str) -> Any:
+        """A JSON file of this folder; None when it is not there or broken."""
+        try:
+            return json.loads((self.path / name).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def save_artifact(self, samples: npt.NDArray[Any]) -> str:
+        """Keep a candidate; returns its id. Equal candidates share one file.
+
+        Args:
+            samples: (H, W, 3), uint8, uint16 or float32, full scale or [0, 1].
+
+        Raises:
+            OutputError: the disk is full or read-only.
+        """
+        artifact = content_hash(samples)
+        path = self._artifact(artifact)
+        part = path.with_suffix(".part")
+        try:
+            if not path.exists():
+                with part.open("wb") as stream:
+                    np.save(stream, samples, allow_pickle=False)
+                part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            reason = error.strerror or str(error)
+            raise OutputError(f"cannot keep a candidate in {str(self.path)!r}: {reason}") from error
+        return artifact
+
+    def load_artifact(self, artifact: str) -> Pixels:
+        """A candidate, (H, W, 3), float32, [0, 1]; read-only.
+
+        Raises:
+            InputError: it is not in the folder any more, or damaged.
+        """
+        if self._cached is not None and self._cached[0] == artifact:
+            return self._cached[1]
+        path = self._artifact(artifact)
+        try:
+            samples = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{str(path)!r} is missing or damaged; start a new run") from error
+        pixels = unit_range(samples)
+        pixels.flags.writeable = False
+        self._cached = (artifact, pixels)
+        return pixels
+
+    def prune(self, keep: Iterable[str]) -> None:
+        """Remove all candidates but these."""
+        kept = {self._artifact(artifact).name for artifact in keep}
+        for path in (self.path / "artifacts").glob("*.npy"):
+            if path.name not in kept:
+                path.unlink(missing_ok=True)
+
+    def write_input(self, picture: Picture) -> None:
+        """Keep an input that is not a file."""
+        arrays = {"pixels": picture.pixels}
+        if picture.alpha is not None:
+            arrays["alpha"] = picture.alpha
+        with (self.path / "input.npz").open("wb") as stream:
+            np.savez(stream, allow_pickle=False, depth=np.array(picture.depth), **arrays)
+
+    def read_input(self) -> Picture:
+        """The input that `write_input` kept.
+
+        Raises:
+            InputError: it is missing or damaged.
+        """
+        path = self.path / "input.npz"
+        try:
+            with np.load(path, allow_pickle=False) as data:
+                pixels, depth = data["pixels"], str(data["depth"])
+                planes = [pixels, data["alpha"][..., None]] if "alpha" in data else [pixels]
+            samples = np.concatenate(planes, axis=2)
+            return from_array(full_range(samples, depth))
+        except (OSError, ValueError, KeyError, ConservatorError) as error:
+            raise InputError(f"{str(path)!r} is missing or damaged; start a new run") from error
+
+    @contextmanager
+    def checkpointer(self) -> Iterator[SqliteSaver]:
+        """The checkpoints of this run; only our own types are read back from them."""
+        from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+        from langgraph.checkpoint.sqlite import SqliteSaver
+
+        from conservator.agent.state import SERIALISED_TYPES
+
+        names = [(kind.__module__, kind.__name__) for kind in SERIALISED_TYPES]
+        connection = sqlite3.connect(self.path / "checkpoints.sqlite", check_same_thread=False)
+        try:
+            # A lost last checkpoint after a power cut costs one node; a sync after each costs every run.
+            connection.execute("PRAGMA synchronous=NORMAL")
+            yield SqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=names))
+        finally:
+            connection.close()
+
+    def _artifact(self, artifact: str) -> Path:
+        return self.path / "artifacts" / f"{artifact}.npy"
+
+
+def unit_range(samples: npt.NDArray[Any]) -> Pixels:
+    """uint8, uint16 or float32 samples as float32 in [0, 1]."""
+    if samples.dtype == np.uint8:
+        return samples.astype(np.float32) / np.float32(255)
+    if samples.dtype == np.uint16:
+        return samples.astype(np.float32) / np.float32(65535)
+    return samples.astype(np.float32, copy=False)
+
+
+def full_range(samples: npt.NDArray[Any], depth: str) -> npt.NDArray[Any]:
+    """Samples in [0, 1] as `uint8`, `uint16` or `float32`."""
+    if depth == "uint8":
+        return np.asarray(np.rint(np.clip(samples, 0, 1) * 255), dtype=np.uint8)
+    if depth == "uint16":
+        return np.asarray(np.rint(np.clip(samples, 0, 1) * 65535), dtype=np.uint16)
+    return samples.astype(np.float32, copy=False)
+
+
+def free_folder(path: Path) -> Path:
+    """`path`, or the first of `path-2`, `path-3`, ... that is free."""
+    candidate, number = path, 2
+    while candidate.exists():
+        candidate = path.with_name(f"{path.name}-{number}")
+        number += 1
+    return candidate

@@ -1,0 +1,101 @@
+"""What a run knows between two nodes: small, typed, serialisable. Pixels stay in the run folder, named by their hash."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final, TypedDict
+
+from pydantic import BaseModel
+
+from conservator.policies.acceptance import Check, Measurement, Verdict
+from conservator.policies.attempt import Attempt, DecidedBy, ToolCall
+from conservator.policies.budget import Limit, Spent
+from conservator.policies.stopping import Conclusion
+from conservator.restorers.degradations.vocabulary import ConditionReport, Finding, Kind, Level
+from conservator.restorers.prompts.model import RestorationPrompt
+from conservator.tools.compare import Guards
+
+__all__ = ["SERIALISED_TYPES", "RunState", "added", "first_state", "upserted"]
+
+
+def upserted(old: Sequence[Attempt], new: Sequence[Attempt]) -> tuple[Attempt, ...]:
+    """Attempts in the order of making; a newer version of an attempt takes the place of the older one."""
+    merged = {attempt.id: attempt for attempt in old}
+    merged.update({attempt.id: attempt for attempt in new})
+    return tuple(merged.values())
+
+
+def added(old: Mapping[str, float], new: Mapping[str, float]) -> dict[str, float]:
+    """Sums by name."""
+    return {name: old.get(name, 0.0) + new.get(name, 0.0) for name in {**old, **new}}
+
+
+class RunState(TypedDict):
+    """The channels of the graph.
+
+    Attributes:
+        report: what the inspection of the original found; None before it.
+        baseline: the original, measured in the same way as candidates are.
+        attempts: the tree, in the order of making.
+        queue: candidates of this step that are still to be made.
+        best: node that is the result if the run ended now.
+        spent: what the run took so far.
+        timing: seconds by node and by what took them; see `RunContext.timed`.
+        plan_reason: why the last plan is as it is.
+        decided_by: who made the last plan.
+        notes: what went otherwise than planned, one line each.
+        dry_run: plan once, make nothing.
+        limit: the budget that ended the search.
+        conclusion: how the run ended; None while it goes on.
+    """
+
+    report: ConditionReport | None
+    baseline: Measurement | None
+    attempts: Annotated[tuple[Attempt, ...], upserted]
+    queue: tuple[ToolCall, ...]
+    best: str
+    spent: Spent
+    timing: Annotated[dict[str, float], added]
+    plan_reason: str
+    decided_by: DecidedBy
+    notes: tuple[str, ...]
+    dry_run: bool
+    limit: Limit | None
+    conclusion: Conclusion | None
+
+
+def first_state(*, dry_run: bool = False) -> RunState:
+    """The state of a run that has not looked at its picture yet."""
+    return RunState(
+        report=None,
+        baseline=None,
+        attempts=(),
+        queue=(),
+        best="original",
+        spent=Spent(),
+        timing={},
+        plan_reason="",
+        decided_by="policy",
+        notes=(),
+        dry_run=dry_run,
+        limit=None,
+        conclusion=None,
+    )
+
+
+SERIALISED_TYPES: Final[tuple[type[BaseModel] | type[Kind] | type[Level], ...]] = (
+    Attempt,
+    Check,
+    Conclusion,
+    ConditionReport,
+    Finding,
+    Guards,
+    Kind,
+    Level,
+    Measurement,
+    RestorationPrompt,
+    Spent,
+    ToolCall,
+    Verdict,
+)
+"""The only types of our own that a checkpoint may hold; anything else in the file is refused when it is read."""
