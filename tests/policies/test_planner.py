@@ -1,0 +1,230 @@
+"""The deterministic planner on hand-made trees: composed first, then blends, strength, other restorers, redo."""
+
+import pytest
+
+from conservator.policies.acceptance import Check, Measurement, Verdict
+from conservator.policies.attempt import ORIGINAL, Attempt, ToolCall
+from conservator.policies.planner import Situation, plan
+from conservator.policies.preferences import Preferences
+from conservator.policies.preset import load_preset
+from conservator.policies.review import review
+from conservator.policies.stopping import conclude
+from conservator.policies.targets import TargetCheck, parse_targets
+from conservator.restorers.card import RestorerCard
+from conservator.restorers.degradations.vocabulary import ConditionReport, Finding, Kind, Level
+
+CARDS = {
+    "classical-nlm": RestorerCard(name="classical-nlm", title="nlm", treats=(Kind.NOISE,)),
+    "classical-wavelet": RestorerCard(name="classical-wavelet", title="w", treats=(Kind.NOISE,)),
+    "classical-dehaze": RestorerCard(name="classical-dehaze", title="d", treats=(Kind.HAZE,)),
+    "llmra": RestorerCard(name="llmra", title="lead", treats=tuple(Kind), prompt_style="llmra"),
+}
+TABLE = Preferences(
+    lead="llmra",
+    gains={
+        Kind.NOISE: {Level.HIGH: {"llmra": 8, "classical-nlm": 6, "classical-wavelet": 5}},
+        Kind.JPEG: {Level.HIGH: {"llmra": 1}},
+        Kind.HAZE: {Level.HIGH: {"llmra": 4, "classical-dehaze": 6}},
+    },
+)
+NOISE, JPEG, HAZE = (
+    Finding(kind=kind, value=value, confidence=0.9, source="instrument")
+    for kind, value in ((Kind.NOISE, 30.0), (Kind.JPEG, 20.0), (Kind.HAZE, 1.2))
+)
+
+
+def situation(*findings: Finding, **changes) -> Situation:
+    preset = changes.pop("preset", load_preset("balanced"))
+    given = {"preferences": TABLE, "cards": CARDS} | changes
+    return Situation(report=ConditionReport(findings=findings), preset=preset, **given)
+
+
+def attempt(
+    name: str,
+    call: ToolCall,
+    *,
+    accepted: bool,
+    fault: str = "none",
+    left: tuple[Finding, ...] = (),
+    gain: float = 0.5,
+) -> Attempt:
+    check = Check(name="x", passed=accepted, value=0, limit=0, says="because")
+    return Attempt(
+        id=name,
+        call=call,
+        status="judged",
+        artifact="f" * 64,
+        treated=dict(call.prompt.degradations),
+        measurement=Measurement(findings=left),
+        verdict=Verdict(
+            accepted=accepted, checks=(check,), gain=gain, fault=fault, reason="because"
+        ),
+    )
+
+
+def gone(finding: Finding, value: float) -> Finding:
+    return finding.model_copy(update={"value": value})
+
+
+def test_nothing_found_nothing_planned() -> None:
+    assert plan(situation()).calls == ()
+    unsure = NOISE.model_copy(update={"confidence": 0.2})
+    assert plan(situation(unsure)).calls == ()
+
+
+def test_one_composed_call_names_everything_from_the_original() -> None:
+    (call,) = plan(situation(NOISE, JPEG)).calls
+    assert (call.restorer, call.source) == ("llmra", ORIGINAL)
+    assert call.prompt.degradations == {Kind.NOISE: 30.0, Kind.JPEG: 20.0}
+
+
+def test_a_specialist_that_measured_better_takes_its_kind() -> None:
+    (first,) = plan(situation(NOISE, HAZE)).calls
+    assert (first.restorer, first.kinds) == ("llmra", (Kind.NOISE,))
+    done = attempt("a1", first, accepted=True, left=(gone(NOISE, 2), HAZE))
+    (second,) = plan(situation(NOISE, HAZE, attempts=(done,), best="a1")).calls
+    assert (second.restorer, second.source) == ("classical-dehaze", "a1")
+
+
+def test_a_specialist_within_the_margin_does_not() -> None:
+    preset = load_preset("balanced").model_copy(update={"specialist_margin": 2.5})
+    (call,) = plan(situation(NOISE, HAZE, preset=preset)).calls
+    assert call.restorer == "llmra"
+    assert set(call.kinds) == {Kind.NOISE, Kind.HAZE}
+
+
+def test_a_restorer_measured_harmful_is_never_called() -> None:
+    table = Preferences(lead="llmra", gains={Kind.NOISE: {Level.HIGH: dict.fromkeys(CARDS, -0.5)}})
+    assert plan(situation(NOISE, preferences=table)).calls == ()
+
+
+def test_too_strong_is_blended_without_a_tool_call() -> None:
+    (call,) = plan(situation(NOISE)).calls
+    refused = attempt("a1", call, accepted=False, fault="strong")
+    (blend,) = plan(situation(NOISE, attempts=(refused,))).calls
+    assert (blend.reuses, blend.blend, blend.calls_tool) == ("a1", 0.6, False)
+    again = attempt("a2", blend, accepted=False, fault="strong")
+    (other,) = plan(situation(NOISE, attempts=(refused, again))).calls
+    assert other.restorer == "classical-nlm"
+
+
+def test_too_weak_is_asked_for_more_then_replaced() -> None:
+    (call,) = plan(situation(NOISE)).calls
+    weak = attempt("a1", call, accepted=False, fault="weak")
+    (stronger,) = plan(situation(NOISE, attempts=(weak,))).calls
+    assert stronger.restorer == "llmra"
+    assert stronger.prompt.degradations[Kind.NOISE] > 30
+    still = attempt("a2", stronger, accepted=False, fault="weak")
+    (other,) = plan(situation(NOISE, attempts=(weak, still))).calls
+    assert other.restorer == "classical-nlm"
+
+
+def test_a_failed_tool_gives_way_to_the_next() -> None:
+    (call,) = plan(situation(NOISE)).calls
+    failed = Attempt(id="a1", call=call, status="failed", error="no weights")
+    (other,) = plan(situation(NOISE, attempts=(failed,))).calls
+    assert other.restorer == "classical-nlm"
+
+
+def test_a_refused_composite_falls_back_to_one_kind_at_a_time() -> None:
+    preset = load_preset("balanced").model_copy(update={"blends": ()})
+    (call,) = plan(situation(NOISE, JPEG, preset=preset)).calls
+    refused = attempt("a1", call, accepted=False, fault="strong")
+    (other,) = plan(situation(NOISE, JPEG, preset=preset, attempts=(refused,))).calls
+    assert (other.restorer, other.kinds) == ("classical-nlm", (Kind.NOISE,))
+
+
+def test_incomplete_is_redone_from_the_original_once() -> None:
+    (call,) = plan(situation(NOISE, JPEG)).calls
+    done = attempt("a1", call, accepted=True, left=(gone(NOISE, 15), gone(JPEG, 90)))
+    (redo,) = plan(situation(NOISE, JPEG, attempts=(done,), best="a1")).calls
+    assert redo.source == ORIGINAL
+    assert redo.prompt.degradations[Kind.NOISE] > 30
+    assert redo.prompt.degradations[Kind.JPEG] == 20
+    again = attempt("a2", redo, accepted=True, left=(gone(NOISE, 15), gone(JPEG, 90)), gain=0.6)
+    assert plan(situation(NOISE, JPEG, attempts=(done, again), best="a2")).calls == ()
+
+
+def test_complete_is_left_alone() -> None:
+    (call,) = plan(situation(NOISE)).calls
+    done = attempt("a1", call, accepted=True, left=(gone(NOISE, 2),))
+    result = plan(situation(NOISE, attempts=(done,), best="a1"))
+    assert result.calls == ()
+    assert result.reason == "what was found is treated"
+
+
+def test_two_candidates_are_two_ways() -> None:
+    (first, second) = plan(situation(NOISE, preset=load_preset("perceptual"))).calls
+    assert {first.restorer, second.restorer} == {"llmra", "classical-nlm"}
+    assert len(plan(situation(NOISE, preset=load_preset("perceptual"), room=1)).calls) == 1
+
+
+def test_a_refused_second_candidate_is_not_polished_when_the_first_won() -> None:
+    calls = plan(situation(NOISE, preset=load_preset("perceptual"))).calls
+    won = attempt("a1", calls[0], accepted=True, left=(gone(NOISE, 2),))
+    lost = attempt("a2", calls[1], accepted=False, fault="strong")
+    state = situation(NOISE, preset=load_preset("perceptual"), attempts=(won, lost), best="a1")
+    assert plan(state).calls == ()
+
+
+def test_attempts_run_out() -> None:
+    preset = load_preset("fast")
+    (call,) = plan(situation(NOISE, preset=preset)).calls
+    weak = attempt("a1", call, accepted=False, fault="weak")
+    result = plan(situation(NOISE, preset=preset, attempts=(weak,)))
+    assert result.calls == ()
+    assert "1 attempts" in result.reason
+
+
+def test_a_target_of_the_users_makes_an_unsure_finding_count() -> None:
+    unsure = NOISE.model_copy(update={"confidence": 0.4})
+    targets = parse_targets("noise<=low", metrics=())
+    (call,) = plan(situation(unsure, targets=targets)).calls
+    assert call.kinds == (Kind.NOISE,)
+    assert plan(situation(gone(unsure, 4), targets=targets)).calls == ()
+
+
+MET, UNMET = TargetCheck(met=True), TargetCheck(met=False, blocking=("noise<=low: noise is high",))
+
+
+def test_conclusions() -> None:
+    (call,) = plan(situation(NOISE)).calls
+    won = attempt("a1", call, accepted=True)
+    lost = attempt("a1", call, accepted=False, fault="weak")
+    kept = situation(NOISE, attempts=(won,), best="a1")
+    assert conclude(kept, MET).outcome == "met"
+    assert conclude(kept, UNMET).outcome == "not_met"
+    assert conclude(kept, UNMET).blocking == UNMET.blocking
+    assert conclude(kept, UNMET, limit="tools").outcome == "limit"
+    assert conclude(kept, MET, limit="tools").outcome == "met"
+    refused = conclude(situation(NOISE, attempts=(lost,)), UNMET)
+    assert refused.outcome == "unchanged"
+    assert "because" in refused.reason
+    assert conclude(situation(), MET).reason == "nothing found that needs treatment"
+    assert conclude(situation(), MET, limit="seconds").outcome == "unchanged"
+    assert conclude(kept, MET, cancelled=True).outcome == "cancelled"
+    asked = situation(NOISE, targets=parse_targets("noise<=low", metrics=()))
+    assert conclude(asked, UNMET).outcome == "not_met"
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({}, ""),
+        ({"source": "a9"}, "not a node"),
+        ({"source": "a1"}, "was refused"),
+        ({"prompt": {"degradations": {"rain": 60.0}}}, "rain was not found"),
+    ],
+)
+def test_proposals_are_reviewed(changes: dict, complaint: str) -> None:
+    (call,) = plan(situation(NOISE)).calls
+    refused = attempt("a1", call, accepted=False, fault="weak")
+    data = call.model_dump() | {"restorer": "classical-nlm"} | changes
+    said = review(ToolCall.model_validate(data), situation(NOISE, attempts=(refused,)))
+    assert complaint in said if complaint else said == ""
+
+
+def test_a_repeated_proposal_is_refused() -> None:
+    (call,) = plan(situation(NOISE)).calls
+    refused = attempt("a1", call, accepted=False, fault="weak")
+    assert "tried already" in review(call, situation(NOISE, attempts=(refused,)))
