@@ -7,7 +7,9 @@ files exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -40,6 +42,17 @@ def bands(height: int, width: int) -> Iterator[slice]:
         yield slice(start, min(height, start + step))
 
 
+def _each_band(convert: Callable[[slice], None], height: int, width: int) -> None:
+    """Run over all bands; Little CMS works outside the interpreter lock, so threads pay."""
+    rows = list(bands(height, width))
+    if len(rows) == 1:
+        convert(rows[0])
+        return
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for _ in pool.map(convert, rows):
+            pass
+
+
 def luma(rgb: FloatArray) -> FloatArray:
     """(..., 3) to (...): BT.601 luma, exact where the three channels agree."""
     red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
@@ -62,19 +75,21 @@ def to_srgb(
     """
     height, width, channels = samples.shape
     profile = _applicable(icc, channels)
-    tolerance = KEPT_OVERFLOW if profile else 0.0
+    bounded = profile is None and np.issubdtype(samples.dtype, np.integer)
     pixels = np.empty((height, width, 3), dtype=np.float32)
-    overflow: FloatArray | None = None
-    for rows in bands(height, width):
+    overflow = None if bounded else np.zeros((height, width, 3), dtype=np.float32)
+
+    def convert(rows: slice) -> None:
         band = samples[rows].astype(np.float32) / np.float32(scale)
         rgb = _band_to_srgb(band, profile)
-        inside = np.clip(rgb, 0.0, 1.0)
-        pixels[rows] = inside
-        excess = rgb - inside
-        if overflow is None and np.abs(excess).max() > tolerance:
-            overflow = np.zeros((height, width, 3), dtype=np.float32)
+        np.clip(rgb, 0.0, 1.0, out=pixels[rows])
         if overflow is not None:
-            overflow[rows] = excess
+            np.subtract(rgb, pixels[rows], out=overflow[rows])
+
+    _each_band(convert, height, width)
+    tolerance = KEPT_OVERFLOW if profile else 0.0
+    if overflow is not None and max(overflow.max(), -overflow.min()) <= tolerance:
+        overflow = None
     return pixels, overflow
 
 
@@ -85,8 +100,11 @@ def from_srgb(picture: Picture, channels: int, icc: bytes | None) -> FloatArray:
     """
     profile = _applicable(icc, channels)
     samples = np.empty((picture.height, picture.width, channels), dtype=np.float32)
-    for rows in bands(picture.height, picture.width):
+
+    def convert(rows: slice) -> None:
         samples[rows] = _band_from_srgb(picture.unclipped(rows), channels, profile)
+
+    _each_band(convert, picture.height, picture.width)
     return samples
 
 

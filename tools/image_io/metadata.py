@@ -17,15 +17,16 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 __all__ = [
     "DESCRIPTIVE_TAGS",
-    "directory_bytes",
     "exif_described",
     "exif_directories",
     "exif_from_tiff",
     "exif_orientation",
     "iptc_segment",
+    "placeholder",
     "stripped_prefix",
     "upright_exif",
     "upright_xmp",
+    "with_directories",
     "xmp_orientation",
 ]
 
@@ -44,7 +45,7 @@ DESCRIPTIVE_TAGS: Final = (
 """Tags of a TIFF's first directory that describe the photo and not how it is stored."""
 
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|>\s*))([1-8])")
-_SHORT, _LONG = 3, 4
+_ASCII, _SHORT, _LONG = 2, 3, 4
 
 
 class _Entry(NamedTuple):
@@ -152,13 +153,13 @@ def exif_from_tiff(data: bytes) -> bytes | None:
 
 def exif_described(source: Image.Exif) -> bytes | None:
     """An EXIF block with the tags that describe a photo, without those that describe a TIFF."""
-    kept = Image.Exif()
-    for tag in (*DESCRIPTIVE_TAGS, ORIENTATION):
-        if tag in source:
-            kept[tag] = source[tag]
-    for pointer, values in _subdirectories(source).items():
-        kept[pointer] = values
-    return stripped_prefix(kept.tobytes()) if len(kept) else None
+    first = {tag: source[tag] for tag in (*DESCRIPTIVE_TAGS, ORIENTATION) if tag in source}
+    directories = _subdirectories(source)
+    if not first and not directories:
+        return None
+    first |= dict.fromkeys((placeholder(pointer) for pointer in directories), 0)
+    block = b"II*\x00" + struct.pack("<I", 8) + _directory(first, group=None, offset=8)
+    return with_directories(block, directories)
 
 
 def exif_directories(exif: bytes) -> tuple[dict[int, Any], dict[int, dict[int, Any]]]:
@@ -180,10 +181,38 @@ def _subdirectories(source: Image.Exif) -> dict[int, dict[int, Any]]:
     return directories
 
 
-def directory_bytes(values: dict[int, Any], *, pointer: int, offset: int) -> bytes:
-    """A little-endian directory as it lies at `offset` of a TIFF file."""
-    directory = ImageFileDirectory_v2(prefix=b"II", group=pointer)
+def placeholder(pointer: int) -> int:
+    """The tag under which a pointer waits for `with_directories`; tifffile refuses the real one."""
+    return pointer - 1
+
+
+def with_directories(block: bytes, directories: dict[int, dict[int, Any]]) -> bytes:
+    """Append sub-directories to a little-endian TIFF or EXIF block.
+
+    Its first directory holds a LONG under the `placeholder` of each pointer.
+    """
+    result = bytearray(block)
+    _, first = _header(block)
+    places = {entry.tag: entry.position for entry in _entries(block, "<", first)}
+    for pointer, values in directories.items():
+        result.extend(b"\x00" * (len(result) % 2))
+        offset = len(result)
+        result.extend(_directory(values, group=pointer, offset=offset))
+        position = places[placeholder(pointer)]
+        struct.pack_into("<HHII", result, position, pointer, _LONG, 1, offset)
+    return bytes(result)
+
+
+def _directory(values: dict[int, Any], *, group: int | None, offset: int) -> bytes:
+    """A little-endian directory as it lies at `offset`."""
+    directory = ImageFileDirectory_v2(prefix=b"II", group=group)
     for tag, value in values.items():
+        if isinstance(value, str):
+            # Pillow reads text as Latin-1 but writes ASCII; bytes keep names in UTF-8 whole.
+            directory.tagtype[tag] = _ASCII
+            value = value.encode("latin-1", "replace")
+        elif tag == placeholder(EXIF_POINTER) or tag == placeholder(GPS_POINTER):
+            directory.tagtype[tag] = _LONG
         directory[tag] = value
     return directory.tobytes(offset)
 

@@ -68,6 +68,7 @@ class _Samples:
     alpha: NDArray[Any] | None
     mode: Mode
     scale: float
+    upright: bool = False
 
 
 def load(path: str | PathLike[str], *, limits: Limits | None = None) -> Picture:
@@ -243,7 +244,8 @@ def _decode_tiff(data: bytes, form: str, name: str, limits: Limits) -> tuple[Pic
     if header.deep:
         page = tiff.read_page(data)
         return facts, _Samples(page.samples, page.alpha, page.mode, page.scale)
-    return facts, _pillow_samples(TiffImageFile(BytesIO(data)))
+    # Pillow turns TIFFs upright while it loads them, and no other format.
+    return facts, replace(_pillow_samples(TiffImageFile(BytesIO(data))), upright=True)
 
 
 def _deep_png(data: bytes, size: tuple[int, int]) -> _Samples:
@@ -338,16 +340,17 @@ def _assembled(decoded: _Samples, facts: Picture, name: str) -> Picture:
     if white == 0:
         depth, white = "float32", _float_white(samples, alpha, name)
     orientation = metadata.exif_orientation(facts.exif) or metadata.xmp_orientation(facts.xmp) or 1
+    turn = 1 if decoded.upright else orientation
     jpeg, dpi = facts.jpeg, facts.dpi
     if jpeg is not None:
         jpeg = replace(jpeg, grid_origin=_grid_origin(samples.shape, orientation))
     if dpi is not None and orientation >= 5:
         dpi = dpi[::-1]
-    pixels, overflow = to_srgb(_upright(samples, orientation), facts.icc_profile, scale=white)
+    pixels, overflow = to_srgb(_upright(samples, turn), facts.icc_profile, scale=white)
     return replace(
         facts,
         pixels=pixels,
-        alpha=None if alpha is None else _unit(_upright(alpha, orientation), depth, white),
+        alpha=None if alpha is None else _unit(_upright(alpha, turn), depth, white),
         mode=decoded.mode,
         depth=depth,
         orientation=orientation,

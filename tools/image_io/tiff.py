@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from conservator.tools.image_io.metadata import (
-    directory_bytes,
     exif_directories,
+    placeholder,
+    with_directories,
 )
 from conservator.tools.image_io.picture import Mode
 
@@ -197,7 +198,7 @@ def encode_tiff(
     for tag, kind, block in ((XMP_TAG, 1, xmp), (IPTC_TAG, 7, iptc)):
         if block:
             extra.append((tag, kind, len(block), block, True))
-    extra.extend((pointer, 4, 1, 0, True) for pointer in directories)
+    extra.extend((placeholder(pointer), 4, 1, 0, True) for pointer in directories)
     stream = BytesIO()
     tifffile.imwrite(
         stream,
@@ -217,7 +218,7 @@ def encode_tiff(
         extratags=sorted(extra),
         maxworkers=1,
     )
-    return _with_directories(stream.getvalue(), directories)
+    return with_directories(stream.getvalue(), directories)
 
 
 def _exif(exif: bytes | None) -> tuple[dict[int, Any], dict[int, dict[int, Any]]]:
@@ -238,20 +239,3 @@ def _typed(value: Any) -> tuple[int, int, Any]:
     if isinstance(value, bytes):
         return 1, len(value), value
     return 3, 1, int(value)
-
-
-def _with_directories(body: bytes, directories: dict[int, dict[int, Any]]) -> bytes:
-    """Append sub-directories and point the placeholders of the first directory at them."""
-    import tifffile
-
-    if not directories:
-        return body
-    result = bytearray(body)
-    with tifffile.TiffFile(BytesIO(body)) as file:
-        places = {pointer: file.pages.first.tags[pointer].valueoffset for pointer in directories}
-    for pointer, values in directories.items():
-        result.extend(b"\x00" * (len(result) % 2))
-        offset = len(result)
-        result.extend(directory_bytes(values, pointer=pointer, offset=offset))
-        struct.pack_into("<I", result, places[pointer], offset)
-    return bytes(result)
