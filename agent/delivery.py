@@ -12,7 +12,7 @@ from conservator.policies.stopping import Conclusion, conclude
 from conservator.policies.targets import TargetCheck, check_targets, default_targets
 from conservator.restorers.degradations.vocabulary import ConditionReport
 from conservator.restorers.errors import OutputError
-from conservator.tools.compare import sheet
+from conservator.tools.compare import png, sheet
 from conservator.tools.image_io import Picture, encoded, save, write_atomically
 from conservator.tools.look import crops
 
@@ -151,13 +151,4 @@ def _write_sheet(
         lines.append(f"{step.restorer}: {asked}")
     name = "" if context.request.input is None else context.request.input.name
     page = sheet(before, picture.pixels, crops=crops(before), title=name, lines=lines)
-    part = context.folder.path / "sheet.part"
-    try:
-        page.save(part, "PNG", compress_level=1)
-        part.replace(context.folder.path / "sheet.png")
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"cannot write the sheet in {str(context.folder.path)!r}: {reason}"
-        ) from error
+    context.folder.write_bytes("sheet.png", png(page))

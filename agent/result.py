@@ -35,9 +35,9 @@ class Timing(BaseModel):
         restorers: inside restorers.
         loading: bringing weights into memory.
         instruments: measuring degradations.
-        metrics: scoring quality.
+        metrics: scoring quality, the comparison with the input included.
         vlm: waiting for a vision-language model.
-        agent: everything else: the graph, checkpoints, artifacts, coding, guards, the sheet.
+        agent: everything else: the graph, checkpoints, artifacts, coding, the sheet.
         parts: all that was counted, by name; `node.*` contain the others.
     """
 
@@ -57,6 +57,7 @@ class Timing(BaseModel):
         """Sort counted seconds; what nobody else took, the agent took."""
         names = ("restorers", "loading", "instruments", "metrics", "vlm")
         shares = {name: round(parts.get(name, 0.0), 4) for name in names}
+        shares["metrics"] += round(parts.get("guards", 0.0), 4)
         return cls(
             total=round(total, 4),
             **shares,

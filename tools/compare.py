@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from conservator.restorers.errors import UsageError
+from conservator.restorers.errors import OutputError, UsageError
 from conservator.tools.look import Crop, Pixels, overview
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Guards", "compare", "sheet"]
+__all__ = ["Guards", "compare", "png", "sheet"]
 
 _STRUCTURE_SIDE = 192
 _LOWPASS_SIDE = 48
@@ -139,8 +139,8 @@ def _colour(a: Pixels, b: Pixels) -> float:
         return np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
 
     first, second = linear(a), linear(b)
-    # One part in a hundred of full scale keeps black pixels, whose hue is noise, from counting.
-    shares = [x / (x.sum(axis=2, keepdims=True) + 0.03) for x in (first, second)]
+    # Half a percent of full scale keeps black pixels, whose hue is noise, from counting.
+    shares = [x / (x.sum(axis=2, keepdims=True) + 0.005) for x in (first, second)]
     weight = np.minimum(first.sum(axis=2), second.sum(axis=2)) + 1e-4
     shift = np.abs(shares[0] - shares[1]).sum(axis=2) / 2
     return float((shift * weight).sum(dtype=np.float64) / weight.sum(dtype=np.float64))
@@ -214,14 +214,31 @@ def sheet(
     for i, (old, new, label) in enumerate(pairs):
         x = _MARGIN + (i % 2) * (_PANEL + _MARGIN)
         draw.text((x, y), label, fill=_INK, font=font)
-        page.paste(old.crop((0, 0, half, old.height)), (x, y + _LINE))
-        page.paste(new.crop((0, 0, half, new.height)), (x + half + 4, y + _LINE))
+        for j, piece in enumerate((old, new)):
+            shown = piece.crop((0, 0, min(half, piece.width), piece.height))
+            page.paste(shown, (x + j * (half + 4), y + _LINE))
         if i % 2 or i == len(pairs) - 1:
             y += _LINE + crop_height + _MARGIN
     for line in lines:
         draw.text((_MARGIN, y), line, fill=_INK, font=font)
         y += _LINE
     return page
+
+
+def png(page: Image) -> bytes:
+    """A sheet as PNG, fast rather than small: half the time of Pillow's fastest setting at the same size."""
+    import cv2
+
+    options = [
+        cv2.IMWRITE_PNG_COMPRESSION,
+        1,
+        cv2.IMWRITE_PNG_STRATEGY,
+        cv2.IMWRITE_PNG_STRATEGY_RLE,
+    ]
+    done, data = cv2.imencode(".png", np.asarray(page)[..., ::-1], options)
+    if not done:
+        raise OutputError(f"cannot encode a sheet of {page.width}x{page.height}")
+    return bytes(data)
 
 
 def _cut(image: Pixels, crop: Crop, scale: float) -> Image:
