@@ -1,0 +1,1 @@
+"""The papers' and peers' degradation pipelines, each a function from dice to explicit steps."""
