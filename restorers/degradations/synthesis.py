@@ -86,7 +86,7 @@ def _filter(x: Tensor, kernels: Tensor) -> Tensor:
     spectrum = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(kernels, s=size).view(
         b, 1, size[0], -1
     )
-    full = torch.fft.irfft2(spectrum, s=size)
+    full: Tensor = torch.fft.irfft2(spectrum, s=size)
     return full[..., kh - 1 : kh - 1 + h, kw - 1 : kw - 1 + w]
 
 
@@ -104,6 +104,9 @@ def gaussian_noise(
     """Add Gaussian noise of standard deviation `sigma_255` of 255.
 
     Args:
+        x: (B, 3, H, W).
+        sigma_255: (B,).
+        generator: of the noise field.
         correlation: (B,) in [0, 1]: share of a 3x3-blurred field mixed in, as demosaicing and denoising in a camera
             leave it; the standard deviation stays as asked. None is white noise.
         clip: False keeps values outside [0, 1], as papers that train on float noise do.
@@ -227,7 +230,11 @@ def rain(
     """Add streaks: thresholded uniform noise, spread 3x3, drawn out along a line, min-max to full scale.
 
     Args:
-        value: streak density; a pixel seeds a streak with probability value / 25600.
+        x: (B, 3, H, W).
+        value: (B,) streak density; a pixel seeds a streak with probability value / 25600.
+        length_px: (B,) streak length.
+        angle_deg: (B,) from the vertical.
+        generator: of the streaks' places.
         width_px: streak width, 3 unless given.
         opacity: brightness of the brightest streak in [0, 1], 1 unless given.
     """
@@ -257,7 +264,10 @@ def snow(
     """Alpha-blend white flakes that cover a share of the picture.
 
     Args:
-        size_px: flake radius.
+        x: (B, 3, H, W).
+        coverage: (B,) share of the pixels.
+        size_px: (B,) flake radius.
+        generator: of the flakes' places and brightness.
         angle_deg: fall direction from the vertical; flakes are drawn out by their own radius.
         opacity: of a flake's centre, 0.9 unless given.
     """
@@ -291,6 +301,8 @@ def haze(x: Tensor, beta: Values, airlight: Tensor | Values, depth: Tensor) -> T
     """Koschmieder: I = J t + A (1 - t), t = exp(-beta d).
 
     Args:
+        x: (B, 3, H, W).
+        beta: (B,) scattering coefficient.
         airlight: (B,) grey or (B, 3) coloured, in [0, 1].
         depth: (B, 1, H, W), max 1.
     """
@@ -309,7 +321,7 @@ def shift_of_stops(stops: float) -> float:
 
 
 def gamma_of_stops(stops: float) -> float:
-    """g of (V)^(1/g) that darkens mid-grey by `stops`."""
+    """The g of V^(1/g) that darkens mid-grey by `stops`."""
     return 1 / (1 + stops / math.log2(1 / MID_GREY))
 
 
@@ -320,13 +332,15 @@ def range_of_stops(stops: float) -> float:
 
 def exposure_of_stops(stops: float) -> float:
     """Factor on linear light that darkens mid-grey by `stops` of the encoded value."""
-    return ((MID_GREY * 2**-stops + 0.055) / (MID_GREY + 0.055)) ** 2.4
+    return float(((MID_GREY * 2**-stops + 0.055) / (MID_GREY + 0.055)) ** 2.4)
 
 
 def low_light(x: Tensor, stops: Values, method: Sequence[str]) -> Tensor:
     """Darken so that mid-grey loses `stops` EV of its encoded value.
 
     Args:
+        x: (B, 3, H, W).
+        stops: (B,).
         method: one a sample: `shift`, `gamma`, `range` act on HSV value (mio16), `illumination` raises the locally
             smoothed value to a power (CDD11), `exposure` scales linear light as a camera does.
     """
@@ -339,7 +353,9 @@ def low_light(x: Tensor, stops: Values, method: Sequence[str]) -> Tensor:
                 image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055).clamp(min=0) ** 2.4
             ) * exposure_of_stops(ev)
             out[i] = torch.where(
-                linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=1e-8) ** (1 / 2.4) - 0.055
+                linear <= 0.0031308,
+                linear * 12.92,
+                1.055 * linear.clamp(min=1e-8) ** (1 / 2.4) - 0.055,
             )
             continue
         if how == "shift":
@@ -408,6 +424,9 @@ def mask(
     """Cover about a share of the picture with one flat tone.
 
     Args:
+        x: (B, 3, H, W).
+        fraction: (B,) share of the pixels to cover, about.
+        generator: of the places.
         style: one a sample: `blocks` (squares), `scratches` (long thin lines), `strokes` (short thick lines).
         fill: grey tone in [0, 1], 0 unless given.
     """
@@ -428,7 +447,9 @@ def mask(
             if styles[i] == "blocks":
                 side = max(2.0, (0.04 + 0.1 * p) * min(h, w))
                 side = min(side, max(2.0, math.sqrt(goal)))
-                covered |= ((rows - u * h).abs() <= side / 2) & ((columns - v * w).abs() <= side / 2)
+                covered |= ((rows - u * h).abs() <= side / 2) & (
+                    (columns - v * w).abs() <= side / 2
+                )
                 continue
             long = styles[i] == "scratches"
             thick = 0.6 + 1.2 * p if long else 1.5 + 3 * p

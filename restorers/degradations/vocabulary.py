@@ -108,7 +108,9 @@ PARAMETERS: dict[Kind, Parameter] = {
     Kind.LOW_LIGHT: Parameter("stops", "darkening at mid-grey, EV", (0, 0.2, 0.45, 0.8, 1.2), 2),
     Kind.JPEG: Parameter("quality", "libjpeg quality", (100, 50, 30, 20, 10), 0),
     Kind.LOW_RESOLUTION: Parameter("factor", "downsampling factor", (1, 1.5, 2, 3, 4)),
-    Kind.PEPPER_NOISE: Parameter("fraction", "share of pixels lost", (0, 0.01, 0.03, 0.07, 0.15), 3),
+    Kind.PEPPER_NOISE: Parameter(
+        "fraction", "share of pixels lost", (0, 0.01, 0.03, 0.07, 0.15), 3
+    ),
     Kind.MASK: Parameter("fraction", "share of pixels covered", (0, 0.02, 0.05, 0.1, 0.2), 3),
 }
 

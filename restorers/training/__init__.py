@@ -1,0 +1,1 @@
+"""Training shared by the restorers: crops, synthesis on the fly, the loop."""

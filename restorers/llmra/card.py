@@ -1,0 +1,25 @@
+"""LLMRA's data sheet."""
+
+from conservator.restorers.card import Configuration, RestorerCard
+from conservator.restorers.degradations.vocabulary import Kind
+
+__all__ = ["CARD"]
+
+CARD = RestorerCard(
+    name="llmra",
+    title="LLMRA: all kinds at once, told in words; leaves alone what the words do not name",
+    treats=tuple(Kind),
+    prompt_style="llmra",
+    understands_strength=True,
+    multiple=16,
+    tile=512,
+    overlap=48,
+    min_side=32,
+    licence="Apache-2.0",
+    commercial_use=False,
+    paper="arXiv 2401.11401",
+    configurations={
+        "compact": Configuration(parameters_m=7.6, weights="llmra/weights/compact.safetensors"),
+        "paper": Configuration(parameters_m=0.0),
+    },
+)
