@@ -11,8 +11,10 @@ Low resolution leaves a smaller picture, as it does in a file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -115,9 +117,27 @@ class Recipe:
         )
 
 
+_ONE_AT_A_TIME = Lock()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one core: interpolation and FFT differ by 1e-7 with the number of threads, enough to turn a rounding.
+
+    The number of threads is the process's, so only one caller at a time may change and restore it.
+    """
+    with _ONE_AT_A_TIME:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+
+
 @torch.no_grad()
 def apply(image: Tensor, draws: Draws, *, depth: Tensor | None = None) -> Tensor:
-    """Degrade a picture by stored draws; the same draws give the same bits.
+    """Degrade a picture by stored draws; the same draws give the same bits, on any number of cores.
 
     Args:
         image: (1, 3, H, W), float32, [0, 1], RGB, of the size the draws were made for. Computed on the CPU wherever
@@ -138,8 +158,9 @@ def apply(image: Tensor, draws: Draws, *, depth: Tensor | None = None) -> Tensor
             f"{tuple(image.shape)}; draw the recipe again for its size"
         )
     x = quantise8(image.detach().to("cpu", torch.float32))
-    for step in draws.steps:
-        x = run(x, step, depth)
-        if draws.every_step_8bit:
-            x = quantise8(x)
+    with _one_thread():
+        for step in draws.steps:
+            x = run(x, step, depth)
+            if draws.every_step_8bit:
+                x = quantise8(x)
     return quantise8(x).to(image.device)

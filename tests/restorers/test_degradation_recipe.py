@@ -129,6 +129,21 @@ def test_draws_replay_from_json_bit_for_bit(photo, name):
     torch.set_rng_state(state)
 
 
+@pytest.mark.parametrize("name", ["real-esrgan:same", "rain+haze+defocus_blur"])
+def test_the_number_of_threads_changes_nothing(photo, name):
+    large = F.interpolate(photo, size=(320, 320), mode="bilinear")
+    draws = Recipe.parse(name).draw(5, 320, 320)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = apply(large, draws)
+        torch.set_num_threads(3)
+        assert torch.equal(apply(large, draws), alone)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_applying_leaves_the_input_and_the_global_generator_alone(photo):
     before, state = photo.clone(), torch.get_rng_state()
     degraded(photo, "noise:sigma=25+rain:value=70+mask:fraction=0.1")
