@@ -236,17 +236,17 @@ class _Session:
             earlier = cast("RunState", graph.get_state(config).values) if resumed else None
             spent = seconds_before + (earlier["spent"].seconds if earlier else 0.0)
             context = self._context(listener, cancel, spent)
-            self._announce(context, earlier)
             entry: RunState | None = None if earlier else first_state(dry_run=self._request.dry_run)
             if earlier and _may_go_on(earlier, context):
                 fresh = {"limit": None, "conclusion": None, "queue": ()}
                 graph.update_state(config, fresh, as_node="judge")
             interrupted = False
-            if entry is not None or graph.get_state(config).next:
-                try:
+            try:
+                self._announce(context, earlier)
+                if entry is not None or graph.get_state(config).next:
                     graph.invoke(entry, config, context=context, durability="sync")
-                except (CancelledError, KeyboardInterrupt):
-                    interrupted = True
+            except (CancelledError, KeyboardInterrupt):
+                interrupted = True
             state = cast("RunState", {**first_state(), **graph.get_state(config).values})
             result = self._result(state, context, interrupted=interrupted)
         context.emit(RunFinished, result=result)
@@ -317,13 +317,11 @@ class _Session:
         scores_before = {} if baseline is None else dict(baseline.scores)
         measurement = chain[-1].measurement if chain else None
         before = state["report"] or ConditionReport()
-        written = request.output
-        if written is not None and not written.exists():
-            written = None
+        wrote = not request.dry_run and (bool(chain) or conclusion.outcome != "cancelled")
         result = RestorationResult(
             outcome=conclusion.outcome,
             reason=conclusion.reason,
-            path=written,
+            path=request.output if wrote else None,
             run_dir=None if folder.temporary else folder.path,
             before=before,
             after=report_after(state) if chain else before,

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from conservator.agent.sessions import full_range, unit_range
+from conservator.agent.sessions import full_range
 from conservator.tools.image_io import Picture, quantise
 from conservator.tools.look import Pixels
 
@@ -30,9 +30,13 @@ def artifact_samples(picture: Picture, pixels: Pixels) -> npt.NDArray[np.generic
 
 
 def as_saved(picture: Picture, pixels: Pixels, suffix: str) -> Pixels:
-    """(H, W, 3), float32, [0, 1]: `pixels` as they read back from the file that would be written.
+    """(H, W, 3), float32, [0, 1]: a kept candidate as it reads back from the file that would be written.
 
-    Plain 8-bit RGB in a lossless format needs no coding to know that.
+    Args:
+        picture: the input, which decides depth, mode and profile of the output.
+        pixels: a candidate as the run folder keeps it, so already at the output's depth; plain 8-bit RGB in a lossless
+            format is then what will be in the file, and coding it would tell nothing new.
+        suffix: of the output.
     """
     plain = (
         suffix.lower() in _LOSSLESS
@@ -43,5 +47,5 @@ def as_saved(picture: Picture, pixels: Pixels, suffix: str) -> Pixels:
         and (picture.alpha is None or suffix.lower() != ".bmp")
     )
     if plain:
-        return unit_range(full_range(pixels, "uint8"))
+        return pixels
     return quantise(picture.with_pixels(pixels), suffix).pixels

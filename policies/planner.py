@@ -37,7 +37,7 @@ class Situation(BaseModel):
         best: node that is the result if the run ended now.
         targets: the user's, empty when none were given.
         cards: restorers that may be called.
-        room: candidates that may still be planned: tool calls left in the budget.
+        room: tool calls left in the budget.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -95,7 +95,7 @@ def plan(situation: Situation) -> Plan:
         return Plan(calls=(call,), reason=call.rationale)
     remaining = _remaining(situation, todo)
     if remaining:
-        calls = _candidates(situation, remaining, int(min(left, situation.room, _cap(situation))))
+        calls = _candidates(situation, remaining, min(left, _cap(situation)))
         if calls:
             return Plan(calls=calls, reason=calls[0].rationale)
     redo = _redo(situation)
@@ -106,8 +106,13 @@ def plan(situation: Situation) -> Plan:
 
 
 def _cap(situation: Situation) -> int:
-    """How many candidates the step gets: the preset's number at the start, then one at a time."""
-    return situation.preset.candidates if not situation.attempts else 1
+    """How many candidates the step gets: the preset's number at the start, then one at a time.
+
+    One is planned even without room for it: whoever runs the plan then knows that a limit stood in its way.
+    """
+    if situation.attempts:
+        return 1
+    return int(max(1, min(situation.preset.candidates, situation.room)))
 
 
 def _last_judged(situation: Situation) -> Attempt | None:
@@ -147,7 +152,7 @@ def _weaker(situation: Situation, last: Attempt, family: Sequence[Attempt]) -> T
 def _stronger(situation: Situation, last: Attempt, family: Sequence[Attempt]) -> ToolCall | None:
     card = situation.cards.get(last.call.restorer)
     repeated = sum(1 for a in family if a.call.calls_tool) > 1
-    if card is None or not card.understands_strength or repeated or situation.room < 1:
+    if card is None or not card.understands_strength or repeated:
         return None
     prompt = shifted(last.call.prompt, last.call.kinds, situation.preset.strength_step)
     if prompt == last.call.prompt:
@@ -247,7 +252,7 @@ def _size(situation: Situation, name: str) -> str:
 def _redo(situation: Situation) -> ToolCall | None:
     """From the original once more, asking more strongly for what is still there."""
     best = find_attempt(situation.attempts, situation.best)
-    if best is None or best.call.source != ORIGINAL or situation.room < 1:
+    if best is None or best.call.source != ORIGINAL:
         return None
     card = situation.cards.get(best.call.restorer)
     if card is None or not card.understands_strength:

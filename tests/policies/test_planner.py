@@ -159,6 +159,10 @@ def test_two_candidates_are_two_ways() -> None:
     assert len(plan(situation(NOISE, preset=load_preset("perceptual"), room=1)).calls) == 1
 
 
+def test_what_there_is_no_room_for_is_planned_so_that_the_limit_shows() -> None:
+    assert len(plan(situation(NOISE, room=0)).calls) == 1
+
+
 def test_a_refused_second_candidate_is_not_polished_when_the_first_won() -> None:
     calls = plan(situation(NOISE, preset=load_preset("perceptual"))).calls
     won = attempt("a1", calls[0], accepted=True, left=(gone(NOISE, 2),))
