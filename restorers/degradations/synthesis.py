@@ -11,11 +11,14 @@ follow CDD11 (OneRestore) and Koschmieder's law.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 __all__ = [
@@ -402,14 +405,17 @@ def down_up(x: Tensor, factor: Values) -> Tensor:
 
 
 def jpeg(x: Tensor, quality: Values) -> Tensor:
-    """Encode and decode with libjpeg at integer `quality` (4:2:0), on the CPU."""
-    from torchvision.io import decode_jpeg, encode_jpeg
+    """Encode and decode with Pillow's libjpeg at integer `quality` (4:2:0), on the CPU.
 
-    source = (x.detach().clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-    decoded = [
-        decode_jpeg(encode_jpeg(image.contiguous(), quality=round(q)))
-        for image, q in zip(source, _floats(quality), strict=True)
-    ]
+    torchvision's codec is deprecated and warns at every call.
+    """
+    pixels = (x.detach().clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+    decoded = []
+    for image, q in zip(pixels.permute(0, 2, 3, 1).numpy(), _floats(quality), strict=True):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=round(q), subsampling="4:2:0")
+        with Image.open(file) as back:
+            decoded.append(torch.from_numpy(np.array(back)).permute(2, 0, 1))
     return torch.stack(decoded).to(x.device, torch.float32) / 255
 
 

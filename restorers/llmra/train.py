@@ -91,7 +91,7 @@ def train(
     validation: Path | None = None,
     inspector: Inspector | None = None,
     batch: int = 16,
-    lr: float = 1e-3,
+    lr: float = 8e-4,
     sizes: tuple[tuple[float, int], ...] = ((0.0, 96), (0.75, 128)),
     compile_network: bool | None = None,
     seed: int = 0,
@@ -143,7 +143,7 @@ def train(
 
     trainer = Trainer(
         model,
-        Budget(minutes=minutes, lr=lr),
+        Budget(minutes=minutes, lr=lr, clip=0.3),
         out,
         validate=validator(validation, restore, where) if validation is not None else None,
         on_checkpoint=keep,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Generator, Tensor
 
 from conservator.restorers.degradations import synthesis
@@ -169,16 +166,6 @@ def _kernel_blur(x: Tensor, a: Arguments, generator: Generator) -> Tensor:
     return filtered(x, kernel)
 
 
-def _jpeg(x: Tensor, a: Arguments, generator: Generator) -> Tensor:
-    """Pillow's libjpeg, 4:2:0; torchvision's codec is deprecated and warns at every call."""
-    pixels = (x[0].permute(1, 2, 0).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=round(a["quality"]), subsampling="4:2:0")
-    with Image.open(file) as decoded:
-        back = torch.from_numpy(np.array(decoded))
-    return back.permute(2, 0, 1)[None].float() / 255
-
-
 OPERATORS: dict[str, Operator] = {
     "gaussian_noise": lambda x, a, g: synthesis.gaussian_noise(x, [a["sigma_255"]], g),
     "poisson_noise": lambda x, a, g: synthesis.poisson_noise(x, [a["scale"]], g),
@@ -197,7 +184,7 @@ OPERATORS: dict[str, Operator] = {
     "snow": _snow,
     "low_light": _low_light,
     "illumination": _illumination,
-    "jpeg": _jpeg,
+    "jpeg": lambda x, a, g: synthesis.jpeg(x, [a["quality"]]),
     "downsample": lambda x, a, g: synthesis.downsample(x, a["factor"], a.text("mode")),
     "resize": _resize,
     "mask": _mask,
