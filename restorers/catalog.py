@@ -38,9 +38,29 @@ class Entry:
     build: str
 
 
-_CLASSICAL: Final = "conservator.restorers.classical"
+def _classical(card: str, build: str) -> Entry:
+    package = "conservator.restorers.classical"
+    return Entry(f"{package}.cards:{card}", f"{package}.{build}")
+
+
 _BUILT_IN: Final[dict[str, Entry]] = {
-    "classical-nlm": Entry(f"{_CLASSICAL}.cards:NLM", f"{_CLASSICAL}.denoise:NonLocalMeans"),
+    "classical-nlm": _classical("NLM", "denoise:NonLocalMeans"),
+    "classical-wavelet": _classical("WAVELET", "denoise:Wavelet"),
+    "classical-dct": _classical("DCT", "denoise:SlidingDct"),
+    "classical-bilateral": _classical("BILATERAL", "denoise:Bilateral"),
+    "classical-gamma": _classical("GAMMA", "light:Gamma"),
+    "classical-clahe": _classical("CLAHE", "light:Clahe"),
+    "classical-dehaze": _classical("DEHAZE", "dehaze:DarkChannel"),
+    "classical-deblur": _classical("DEBLUR", "deblur:Defocus"),
+    "classical-motion": _classical("MOTION", "deblur:Motion"),
+    "classical-median": _classical("MEDIAN", "impulse:Median"),
+    "classical-deblock": _classical("DEBLOCK", "deblock:Deblock"),
+    "classical-resize": _classical("RESIZE", "resize:Resize"),
+    "classical-upscale-x2": _classical("UPSCALE_X2", "resize:UpscaleX2"),
+    "classical-upscale-x4": _classical("UPSCALE_X4", "resize:UpscaleX4"),
+    "classical-inpaint": _classical("INPAINT", "inpaint:Inpaint"),
+    "classical-rain": _classical("RAIN", "weather:Rain"),
+    "classical-snow": _classical("SNOW", "weather:Snow"),
 }
 
 _registered: dict[str, Entry] = {}
