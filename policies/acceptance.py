@@ -205,20 +205,21 @@ def _rises(
 
 
 def guard_limits(limits: GuardLimits, treated: Mapping[Kind, float]) -> dict[str, float]:
-    """The guards' limits for a treatment: of several relaxed kinds the most permissive counts."""
-    relaxed = [limits.relaxed.get(kind, {}) for kind in treated]
-    allowed = {
-        "structure": min([limits.structure, *(r["structure"] for r in relaxed if "structure" in r)])
+    """The guards' limits for a treatment, widened by what it asks for."""
+
+    def allowances(name: str) -> list[float]:
+        return [
+            limits.allowances.get(kind, {}).get(name, 0.0) * severity_of(kind, strength)
+            for kind, strength in treated.items()
+        ]
+
+    return {
+        "structure": max(0.0, limits.structure - sum(allowances("structure"))),
+        "colour": limits.colour + sum(allowances("colour")),
+        "lowpass": limits.lowpass + sum(allowances("lowpass")),
+        # Independent degradations add in power, not in amplitude.
+        "residual": sum((x**2 for x in allowances("residual")), limits.residual**2) ** 0.5,
     }
-    for name in ("colour", "lowpass", "residual"):
-        allowed[name] = max([getattr(limits, name), *(r[name] for r in relaxed if name in r)])
-    explained = sum(
-        (limits.allowances.get(kind, 0.0) * severity_of(kind, strength)) ** 2
-        for kind, strength in treated.items()
-    )
-    # Independent degradations add in power, not in amplitude.
-    allowed["residual"] = (allowed["residual"] ** 2 + explained) ** 0.5
-    return allowed
 
 
 def _guard_checks(

@@ -36,14 +36,17 @@ class Vote(_Data):
 class GuardLimits(_Data):
     """How far a treatment may move a photo; see `conservator.tools.compare.Guards` for the quantities.
 
+    The limits hold for a treatment that asks for nothing; what it asks for widens them, in proportion to the severity
+    asked for. The shipped allowances let the clean original of a degraded photo pass in 95 % of cases: a perfect
+    restoration must not be refused, and little beyond it should be let through.
+
     Attributes:
         structure: least structural agreement, [0, 1].
         colour: largest mean shift of chromaticity, [0, 1].
         lowpass: largest mean shift of the low-pass picture, [0, 1].
-        residual: largest RMS change of any treatment, of 255, before the allowances.
-        allowances: kind -> RMS change, of 255, that treating it at full severity explains; added in proportion to the
-            severity asked for.
-        relaxed: kind -> guards that give way when that kind is treated; of several kinds the most permissive counts.
+        residual: largest RMS change, of 255.
+        allowances: kind -> guard -> what treating the kind at full severity adds to its limit (takes off, for
+            `structure`). Those of several kinds add up; for `residual` their squares do.
         tolerated: treated kind -> other kind -> levels by which it may rise (brightening uncovers noise).
     """
 
@@ -51,11 +54,10 @@ class GuardLimits(_Data):
     colour: float = Field(ge=0, le=1)
     lowpass: float = Field(ge=0, le=1)
     residual: float = Field(ge=0, le=255)
-    allowances: Mapping[Kind, float] = {}
-    relaxed: Mapping[Kind, Mapping[str, float]] = {}
+    allowances: Mapping[Kind, Mapping[str, float]] = {}
     tolerated: Mapping[Kind, Mapping[Kind, int]] = {}
 
-    @field_validator("relaxed")
+    @field_validator("allowances")
     @classmethod
     def _known_guards(
         cls, value: Mapping[Kind, Mapping[str, float]]
@@ -64,7 +66,7 @@ class GuardLimits(_Data):
         for kind, limits in value.items():
             for name in limits:
                 if name not in known:
-                    raise ValueError(f"relaxed.{kind.value} names {name!r}; guards: {known}")
+                    raise ValueError(f"allowances.{kind.value} names {name!r}; guards: {known}")
         return value
 
 

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Guards", "compare", "png", "sheet"]
 
-_STRUCTURE_SIDE = 192
+_STRUCTURE_SIDE = 128
+_LEAST_STRUCTURE_SIDE = 40
 _LOWPASS_SIDE = 48
-_WINDOW = 7
+_WINDOW = 5
 _STRIP_ROWS = 512
 
 
@@ -28,7 +29,7 @@ class Guards(BaseModel):
     """How far a result lies from its input.
 
     Attributes:
-        structure: agreement of local structure at a long side of 192 px, [0, 1]; blind to fine noise and, because
+        structure: agreement of local structure at a long side of at most 128 px, [0, 1]; blind to fine noise and, because
             each window is normalised, to brightness and contrast. 1 for the same scene.
         colour: mean shift of chromaticity r/(r+g+b), g/(r+g+b) in linear light, weighted by brightness, [0, 1];
             blind to exposure.
@@ -66,7 +67,9 @@ def compare(before: Pixels, after: Pixels) -> Guards:
     """
     _check_same_shape(before, after)
     side = max(before.shape[:2])
-    a, b = (_reduced(x, before.shape, min(_STRUCTURE_SIDE, side)) for x in (before, after))
+    # Reduced at least fourfold where there is room: noise of sigma 45 then hardly counts as structure.
+    grid = min(side, _STRUCTURE_SIDE, max(_LEAST_STRUCTURE_SIDE, side // 4))
+    a, b = (_reduced(x, before.shape, grid) for x in (before, after))
     return Guards(
         structure=_structure(_luma(a), _luma(b)),
         colour=_colour(a, b),

@@ -152,7 +152,7 @@ def test_folders_without_a_run(tmp_path: Path) -> None:
 
 def test_a_finished_run_keeps_only_what_led_to_the_result(noisy_png: Path, quick: Preset) -> None:
     strict = quick.model_copy(
-        update={"guards": quick.guards.model_copy(update={"structure": 1.0, "relaxed": {}})}
+        update={"guards": quick.guards.model_copy(update={"structure": 1.0, "allowances": {}})}
     )
     result = restore(noisy_png, policy=strict)
     assert len(result.attempts) > 1

@@ -113,12 +113,17 @@ def test_what_no_instrument_sees_needs_the_votes() -> None:
     assert not verdict(before, same_scores, treated).accepted
 
 
-def test_the_more_permissive_relaxation_counts() -> None:
-    one = guard_limits(PRESET.guards, {Kind.NOISE: 25})
-    both = guard_limits(PRESET.guards, {Kind.NOISE: 25, Kind.HAZE: 1.2})
-    assert both["structure"] <= one["structure"] < PRESET.guards.structure
-    assert both["lowpass"] > one["lowpass"]
-    assert both["residual"] > one["residual"] > PRESET.guards.residual
+def test_limits_widen_with_what_is_asked_for() -> None:
+    nothing = guard_limits(PRESET.guards, {})
+    little = guard_limits(PRESET.guards, {Kind.NOISE: 4})
+    much = guard_limits(PRESET.guards, {Kind.NOISE: 45})
+    both = guard_limits(PRESET.guards, {Kind.NOISE: 45, Kind.HAZE: 1.2})
+    assert nothing["structure"] == PRESET.guards.structure
+    for narrow, wide in ((nothing, little), (little, much), (much, both)):
+        assert wide["structure"] < narrow["structure"]
+        assert wide["colour"] > narrow["colour"]
+        assert wide["lowpass"] > narrow["lowpass"]
+        assert wide["residual"] > narrow["residual"]
 
 
 def test_gain_ranks_the_cleaner_result_first() -> None:

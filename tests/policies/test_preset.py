@@ -56,8 +56,8 @@ def test_a_preset_of_the_users_own(tmp_path: Path) -> None:
         ("target_level: medium", "target_level: mid", "'mid'"),
         ("blends: []", "blends: [1.5]", "blends"),
         ("leave: [low_resolution]", "leave: [low_resolution]\nsurprise: 1", "surprise"),
-        ("  colour: 0.03", "  colour: [", "does not read as YAML"),
-        ("    noise: {structure: 0.7", "    noise: {sharpness: 0.7", "sharpness"),
+        ("  colour: 0.025", "  colour: [", "does not read as YAML"),
+        ("    noise: {structure: ", "    noise: {sharpness: ", "sharpness"),
     ],
 )
 def test_a_broken_preset_says_where(tmp_path: Path, old: str, new: str, named: str) -> None:
