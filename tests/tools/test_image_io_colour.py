@@ -69,10 +69,10 @@ def again(picture: Picture, suffix: str) -> Picture:
 
 @pytest.fixture(scope="module")
 def photo() -> np.ndarray:
-    return np.ascontiguousarray(skimage.data.coffee()[100:180, 200:300])
+    return np.ascontiguousarray(skimage.data.coffee()[100:180, 200:300])  # type: ignore[no-untyped-call]
 
 
-def tiff(array: np.ndarray, icc: bytes, photometric: str = "rgb") -> bytes:
+def tiff(array: np.ndarray, icc: bytes | None, photometric: str = "rgb") -> bytes:
     stream = io.BytesIO()
     tifffile.imwrite(stream, array, photometric=photometric, iccprofile=icc)
     return stream.getvalue()

@@ -37,14 +37,14 @@ from conservator.tools.image_io import (
     write_atomically,
 )
 from conservator.tools.image_io.formats import WRITABLE
-from conservator.tools.image_io.picture import standard_tables
+from conservator.tools.image_io.picture import Depth, standard_tables
 
 LOSSLESS = [".png", ".tif", ".bmp", ".webp"]
 
 
 @pytest.fixture(scope="module")
 def photo() -> np.ndarray:
-    return np.ascontiguousarray(skimage.data.chelsea()[50:146, 100:228])
+    return np.ascontiguousarray(skimage.data.chelsea()[50:146, 100:228])  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture
@@ -87,6 +87,7 @@ def test_eight_bit_round_trip_is_lossless(
     assert np.array_equal(back.pixels, picture.pixels)
     assert (back.alpha is None) == (picture.alpha is None)
     if picture.alpha is not None:
+        assert back.alpha is not None
         assert np.array_equal(back.alpha, picture.alpha)
     if suffix != ".webp":
         assert back.mode == mode
@@ -380,7 +381,7 @@ def test_metadata_reaches_every_format_that_has_it(turned: Picture, suffix: str)
 
 
 @pytest.mark.parametrize("depth", ["uint8", "uint16"])
-def test_tiff_metadata_goes_round(turned: Picture, depth: str) -> None:
+def test_tiff_metadata_goes_round(turned: Picture, depth: Depth) -> None:
     picture = replace(turned, depth=depth, pristine=False, iptc=b"\x1c\x02\x50\x00\x04Anna")
     once = decode(encoded(picture, ".tif"))
     twice = decode(encoded(once, ".tiff"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
+import warnings
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any, Final, NamedTuple
@@ -165,9 +166,11 @@ def exif_described(source: Image.Exif) -> bytes | None:
 def exif_directories(exif: bytes) -> tuple[dict[int, Any], dict[int, dict[int, Any]]]:
     """The descriptive tags, and the sub-directories by the tag that points to them."""
     source = Image.Exif()
-    source.load(exif)
-    descriptive = {tag: source[tag] for tag in DESCRIPTIVE_TAGS if tag in source}
-    return descriptive, _subdirectories(source)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of each damaged tag it skips
+        source.load(exif)
+        descriptive = {tag: source[tag] for tag in DESCRIPTIVE_TAGS if tag in source}
+        return descriptive, _subdirectories(source)
 
 
 def _subdirectories(source: Image.Exif) -> dict[int, dict[int, Any]]:

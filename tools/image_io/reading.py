@@ -7,6 +7,7 @@ a decoder raise becomes one of the typed errors.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import stat
 import warnings
@@ -57,7 +58,8 @@ _PLUGINS: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
     "AVIF": AvifImageFile,
 }
 _SUBSAMPLING = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
-_TRUNCATION_LOCK = Lock()
+_DECODER_LOCK = Lock()
+_TIFF_LOG = logging.getLogger("tifffile")
 
 
 @dataclass(frozen=True)
@@ -178,19 +180,20 @@ def _reason(error: BaseException) -> str:
 
 @contextmanager
 def _decoder_errors(name: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into a typed error; keep its warnings to ourselves.
+    """Turn whatever a decoder raises into a typed error; keep its warnings and logs to ourselves.
 
     Pillow reads past the end of truncated files once any library sets LOAD_TRUNCATED_IMAGES, and
     pyiqa does; half a photo must not pass for a whole one.
     """
     try:
-        with _TRUNCATION_LOCK, warnings.catch_warnings():
+        with _DECODER_LOCK, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tolerant, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+            silent, _TIFF_LOG.disabled = _TIFF_LOG.disabled, True
             try:
                 yield
             finally:
-                ImageFile.LOAD_TRUNCATED_IMAGES = tolerant
+                ImageFile.LOAD_TRUNCATED_IMAGES, _TIFF_LOG.disabled = tolerant, silent
     except ConservatorError:
         raise
     except MemoryError as error:
@@ -238,10 +241,10 @@ def _decode_tiff(data: bytes, form: str, name: str, limits: Limits) -> tuple[Pic
         exif=None if data[2:4] in (b"+\x00", b"\x00+") else metadata.exif_from_tiff(data),
         xmp=header.xmp,
         iptc=header.iptc,
-        dpi=header.dpi,
+        dpi=_dpi(header.dpi),
         frames=header.pages,
     )
-    if header.deep:
+    if header.plain:
         page = tiff.read_page(data)
         return facts, _Samples(page.samples, page.alpha, page.mode, page.scale)
     # Pillow turns TIFFs upright while it loads them, and no other format.

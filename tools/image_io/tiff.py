@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import struct
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, Final
@@ -18,7 +17,7 @@ from conservator.tools.image_io.metadata import (
 )
 from conservator.tools.image_io.picture import Mode
 
-__all__ = ["DeepPage", "TiffHeader", "encode_tiff", "read_header", "read_page"]
+__all__ = ["Page", "TiffHeader", "encode_tiff", "read_header", "read_page"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +29,18 @@ MAX_SAMPLES: Final = 5
 """Four inks and alpha; more is a scientific stack or hostile."""
 
 
+_COLOURS: Final = {0: 1, 1: 1, 2: 3, 5: 4}
+"""Channels by photometric interpretation: white is zero, black is zero, RGB, inks."""
+
+_UNSPECIFIED, _PREMULTIPLIED = (0,), (1,)
+
+
 @dataclass(frozen=True)
 class TiffHeader:
     """What the first directory declares.
 
     Attributes:
+        photometric: what the samples mean, by TIFF's numbers.
         bits: bits per sample.
         samples: samples per pixel.
         pages: directories in the file.
@@ -44,6 +50,7 @@ class TiffHeader:
 
     width: int
     height: int
+    photometric: int
     bits: int
     samples: int
     pages: int
@@ -54,17 +61,23 @@ class TiffHeader:
     dpi: tuple[float, float] | None
 
     @property
-    def deep(self) -> bool:
-        """More than 8 bits a sample: Pillow would lose precision, so `read_page` is needed."""
-        return self.bits > 8
+    def plain(self) -> bool:
+        """Whether `read_page` is to decode it.
+
+        It must for more than 8 bits, where Pillow loses precision. It may for whole bytes of
+        colours, which spares users libtiff's own chatter on stderr about damaged files.
+        """
+        colours = _COLOURS.get(self.photometric)
+        whole = self.bits == 8 and colours is not None and 0 <= self.samples - colours <= 1
+        return self.bits > 8 or whole
 
 
 @dataclass(frozen=True)
-class DeepPage:
-    """Decoded samples of a page with more than 8 bits.
+class Page:
+    """Decoded samples of a page.
 
     Attributes:
-        samples: (H, W, C), uint16 or float32; C is 1, 3 or 4 (inks).
+        samples: (H, W, C), uint8, uint16 or float32; C is 1, 3 or 4 (inks).
         alpha: (H, W), same type, straight, or None.
         scale: the sample value that means 1.0; 0 for floats, whose scale is found by looking.
     """
@@ -84,6 +97,7 @@ def read_header(data: bytes) -> TiffHeader:
         return TiffHeader(
             width=int(page.imagewidth),
             height=int(page.imagelength) * int(page.imagedepth),
+            photometric=int(page.photometric),
             bits=int(page.bitspersample),
             samples=int(page.samplesperpixel),
             pages=len(file.pages),
@@ -112,8 +126,10 @@ def _dpi(page: Any) -> tuple[float, float] | None:
     return unit * across / across_by, unit * down / down_by
 
 
-def read_page(data: bytes) -> DeepPage:
-    """Decode the first page of a deep file.
+def read_page(data: bytes) -> Page:
+    """Decode the first page.
+
+    An extra channel that does not say that it is alpha (a saved selection, say) is left out.
 
     Raises:
         ValueError: a colour layout or sample type that is not supported.
@@ -123,34 +139,47 @@ def read_page(data: bytes) -> DeepPage:
     with tifffile.TiffFile(BytesIO(data)) as file:
         page = file.pages.first
         photometric = int(page.photometric)
-        colours = {0: 1, 1: 1, 2: 3, 5: 4}.get(photometric)
+        colours = _COLOURS.get(photometric)
         samples = int(page.samplesperpixel)
         if colours is None or samples not in (colours, colours + 1):
             raise ValueError(f"photometric {photometric} with {samples} samples is not supported")
+        _check_complete(page, len(data))
         array = np.asarray(page.asarray(maxworkers=1))
         axes, bits = str(page.axes), int(page.bitspersample)
-        premultiplied = tuple(int(extra) for extra in page.extrasamples) == (1,)
+        size = int(page.imagelength), int(page.imagewidth)
+        extra = tuple(int(one) for one in page.extrasamples)
     if axes == "SYX":
         array = np.moveaxis(array, 0, -1)
     elif axes not in ("YX", "YXS"):
         raise ValueError(f"axes {axes} are not supported")
-    array = array.reshape(*array.shape[:2], samples)
+    if array.shape[:2] != size:
+        raise ValueError(f"decoded to {array.shape} instead of {size}")
+    array = array.reshape(*size, samples)
     floating = np.issubdtype(array.dtype, np.floating)
     if floating:
         array = array.astype(np.float32)
-    elif array.dtype != np.uint16:
+    elif array.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"{array.dtype} samples are not supported; convert to 16 bit or float")
     scale = 0 if floating else (1 << bits) - 1
     if photometric == 0:
         array = (scale or 1) - array
-    alpha = array[..., colours] if samples > colours else None
+    alpha = array[..., colours] if samples > colours and extra != _UNSPECIFIED else None
     samples_only = array[..., :colours]
-    if alpha is not None and premultiplied:
+    if alpha is not None and extra == _PREMULTIPLIED:
         samples_only = _straight(samples_only, alpha, scale)
     mode: Mode = "CMYK" if colours == 4 else "RGB" if colours == 3 else "L"
     if alpha is not None and mode != "CMYK":
         mode = "RGBA" if mode == "RGB" else "LA"
-    return DeepPage(samples_only, alpha, mode, scale)
+    return Page(samples_only, alpha, mode, scale)
+
+
+def _check_complete(page: Any, file_bytes: int) -> None:
+    """Refuse missing strips: tifffile fills them with black, and decodes without a word."""
+    parts = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+    if len(parts) < int(np.prod(page.chunked)):
+        raise ValueError(f"{len(parts)} strips instead of {int(np.prod(page.chunked))}")
+    if any(count < 1 or offset + count > file_bytes for offset, count in parts):
+        raise ValueError("strips lie beyond the end of the file")
 
 
 def _straight(samples: NDArray[Any], alpha: NDArray[Any], scale: int) -> NDArray[Any]:
@@ -192,9 +221,9 @@ def encode_tiff(
     colours = 1 if samples.ndim == 2 else samples.shape[2] - alpha
     photometric = "separated" if inks else "rgb" if colours == 3 else "minisblack"
     descriptive, directories = _exif(exif)
-    extra: list[tuple[int, int, int, Any, bool]] = []
-    for tag, value in descriptive.items():
-        extra.append((tag, *_typed(value), True))
+    extra: list[tuple[int, int, int, Any, bool]] = [
+        (tag, *typed, True) for tag, typed in descriptive.items()
+    ]
     for tag, kind, block in ((XMP_TAG, 1, xmp), (IPTC_TAG, 7, iptc)):
         if block:
             extra.append((tag, kind, len(block), block, True))
@@ -221,12 +250,17 @@ def encode_tiff(
     return with_directories(stream.getvalue(), directories)
 
 
-def _exif(exif: bytes | None) -> tuple[dict[int, Any], dict[int, dict[int, Any]]]:
+def _exif(
+    exif: bytes | None,
+) -> tuple[dict[int, tuple[int, int, Any]], dict[int, dict[int, Any]]]:
+    """The descriptive tags as TIFF type, count and value, and the sub-directories."""
     if exif is None:
         return {}, {}
     try:
-        return exif_directories(exif)
-    except (SyntaxError, ValueError, TypeError, KeyError, struct.error, OSError) as error:
+        descriptive, directories = exif_directories(exif)
+        return {tag: _typed(value) for tag, value in descriptive.items()}, directories
+    except Exception as error:
+        # Hostile blocks make the parser raise nearly anything, and the photo matters more.
         logger.warning("EXIF does not parse and is left out: %s", error)
         return {}, {}
 
