@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from conservator.policies.acceptance import Measurement
 from conservator.policies.targets import GUARD_NAMES, MetricTarget
+from conservator.restorers.degradations.vocabulary import Finding
 from conservator.tools.compare import compare
 from conservator.tools.instruments import measure
 from conservator.tools.iqa import score
@@ -35,10 +36,10 @@ def measured(
         findings: let the instruments look.
         against_input: compare it with the run's input.
     """
-    found = ()
+    found: tuple[Finding, ...] = ()
     if findings:
         with context.timed("instruments"):
-            found = tuple(measure(pixels))
+            found = measure(pixels)
     with context.timed("metrics"):
         scores = score(pixels, metrics=metrics_needed(context))
     guards = None
