@@ -1,0 +1,106 @@
+"""Findings of the classical instruments: the fitted calibration, and exact measures where they hold.
+
+Some damage leaves traces that can be counted rather than estimated: quantisation steps, lost pixels, flat patches, and
+noise that is white and independent in the three colours. Where such a trace is clear its number replaces the
+calibrated one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from conservator.restorers.degradations.vocabulary import (
+    PARAMETERS,
+    Finding,
+    Kind,
+    level_of,
+    value_at,
+)
+from conservator.tools.instruments.calibration import Levels, calibration
+from conservator.tools.instruments.compression import quality_of_tables
+from conservator.tools.instruments.noise import LUMA_OF_WHITE
+from conservator.tools.instruments.readings import Examination
+
+__all__ = ["classical_findings", "confidence_of", "jpeg_from_tables"]
+
+TRACE_SURPRISE = 12.0
+TRACE_FIT = 0.2
+
+
+def classical_findings(examination: Examination) -> dict[Kind, Finding]:
+    """One finding a kind, absent kinds included."""
+    table = calibration().levels(examination.values)
+    found = {kind: _calibrated(kind, levels) for kind, levels in table.items()}
+    return found | _exact(examination, found)
+
+
+def _calibrated(kind: Kind, levels: Levels) -> Finding:
+    severity = float(levels @ np.arange(5)) / 4
+    return Finding(
+        kind=kind,
+        value=value_at(kind, severity),
+        confidence=confidence_of(levels, severity),
+        source="instrument",
+    )
+
+
+def confidence_of(levels: Levels, severity: float) -> float:
+    """Probability that a kind is present within one level of `severity`, or absent where `severity` says so."""
+    places = np.arange(5) / 4
+    if severity < 0.125:
+        # Half of what lies between absent and low is below the middle between them.
+        return float(min(1.0, levels[0] + levels[1] / 2))
+    near = (np.abs(places - severity) <= 0.3) & (places > 0)
+    return float(min(1.0, levels[near].sum() + (levels[0] / 2 if severity < 0.3 else 0.0)))
+
+
+def jpeg_from_tables(tables: Sequence[Sequence[int]], seen: Finding) -> Finding:
+    """Quality from a file's quantisation tables, unless the pixels show an earlier, coarser compression.
+
+    Args:
+        tables: 64 steps each in natural order, luma first.
+        seen: what the pixels say.
+    """
+    quality, confidence = quality_of_tables(tables)
+    if seen.confidence >= 0.9 and seen.value < quality - 5:
+        return seen
+    return Finding(kind=Kind.JPEG, value=quality, confidence=confidence, source="metadata")
+
+
+def _exact(examination: Examination, found: dict[Kind, Finding]) -> dict[Kind, Finding]:
+    traces, losses, values = examination.traces, examination.losses, examination.values
+    exact: dict[Kind, Finding] = {}
+    if traces.surprise >= TRACE_SURPRISE and traces.fit >= TRACE_FIT:
+        exact[Kind.JPEG] = _measured(Kind.JPEG, traces.quality, 0.98)
+    lost = losses.pepper + losses.salt
+    if _present(found[Kind.PEPPER_NOISE]) and lost > 0.002:
+        exact[Kind.PEPPER_NOISE] = _measured(Kind.PEPPER_NOISE, lost, 0.97)
+    if _present(found[Kind.MASK]) and losses.flat > 0.002:
+        exact[Kind.MASK] = _measured(Kind.MASK, losses.flat, 0.95)
+    sigma = _white_sigma(values)
+    if sigma is not None and _present(found[Kind.NOISE]):
+        exact[Kind.NOISE] = _measured(Kind.NOISE, sigma, 0.97)
+    return exact
+
+
+def _white_sigma(values: dict[str, float]) -> float | None:
+    """Sigma of white noise that is independent in the colours; None when the noise is not of that sort."""
+    luma = math.exp(values["noise_patch"]) - 0.5
+    colour = math.exp(values["noise_patch_chroma"]) - 0.5
+    if colour < 3 or not 0.85 < luma / (LUMA_OF_WHITE * colour) < 1.25:
+        return None
+    # Clipping eats the tails of strong noise; measured on clipped 8-bit photos.
+    return colour * (1 + 0.08 * min(1.0, max(0.0, (colour - 15) / 31)))
+
+
+def _measured(kind: Kind, value: float, confidence: float) -> Finding:
+    identity = PARAMETERS[kind].identity
+    bounded = min(value, identity) if kind is Kind.JPEG else max(value, identity)
+    return Finding(kind=kind, value=bounded, confidence=confidence, source="instrument")
+
+
+def _present(finding: Finding) -> bool:
+    return level_of(finding.kind, finding.value) > 0
