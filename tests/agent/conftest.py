@@ -1,5 +1,6 @@
 """Small real photos, a policy without slow metrics, and a table that sends noise to the classical denoiser."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import yaml
 from PIL import Image
 from skimage import data
 
+from conservator import RestorationResult, restore
 from conservator.policies.preset import Preset, load_preset
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import Kind, Level
@@ -40,14 +42,28 @@ def quick() -> Preset:
     return load_preset("balanced").model_copy(update={"votes": {}, "leave": others})
 
 
-@pytest.fixture(autouse=True)
-def surroundings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Temporary runs in a folder of the test's, and noise for `classical-nlm` whatever else is installed."""
+@pytest.fixture(scope="session", autouse=True)
+def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Temporary runs in a folder of the tests', and noise for `classical-nlm` whatever else is installed."""
     folder = tmp_path_factory.mktemp("surroundings")
     table = folder / "preferences.yaml"
     noise = dict.fromkeys(catalog.cards(), -1.0) | {"classical-nlm": 5.0}
     levels = {level.label: noise for level in list(Level)[1:]}
     table.write_text(yaml.safe_dump({"lead": "classical-nlm", "gains": {"noise": levels}}))
-    monkeypatch.setenv("CONSERVATOR_PREFERENCES", str(table))
-    monkeypatch.setenv("CONSERVATOR_RUNS_DIR", str(folder / "runs"))
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONSERVATOR_PREFERENCES", str(table))
+        patch.setenv("CONSERVATOR_RUNS_DIR", str(folder / "runs"))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def whole(
+    noisy: np.ndarray,
+    quick: Preset,
+    surroundings: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> RestorationResult:
+    """An undisturbed run on the noisy photo, as a file."""
+    path = tmp_path_factory.mktemp("whole") / "noisy.png"
+    Image.fromarray(noisy).save(path)
+    return restore(path, policy=quick)

@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conservator import Kind, Recipe, replay, restore
+from conservator import Kind, Recipe, RestorationResult, replay
 from conservator.agent.errors import MissingFileError, UnknownNameError, UsageError, WeightsError
 from conservator.agent.recipe import RecipeStep, read_recipe
-from conservator.policies.preset import Preset
 
 STEP = RecipeStep(
     restorer="classical-nlm", configuration="compact", degradations={Kind.NOISE: 25.0}
 )
 
 
-def test_replays_to_the_same_file(tmp_path: Path, noisy_png: Path, quick: Preset) -> None:
-    result = restore(noisy_png, policy=quick)
+def test_replays_to_the_same_file(
+    tmp_path: Path, noisy_png: Path, whole: RestorationResult
+) -> None:
+    result = whole
     assert result.run_dir is not None and result.path is not None
     again = replay(result.run_dir, noisy_png, output=tmp_path / "again.png")
     assert not isinstance(again, tuple)
@@ -27,8 +28,8 @@ def test_replays_to_the_same_file(tmp_path: Path, noisy_png: Path, quick: Preset
     assert again.path.read_bytes() == result.path.read_bytes()
 
 
-def test_the_file_reads_back(noisy_png: Path, quick: Preset) -> None:
-    result = restore(noisy_png, policy=quick)
+def test_the_file_reads_back(whole: RestorationResult) -> None:
+    result = whole
     assert result.run_dir is not None
     assert read_recipe(result.run_dir) == read_recipe(result.run_dir / "recipe.json")
     assert read_recipe(result.run_dir) == result.recipe

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conservator import restore, resume
+from conservator import RestorationResult, restore, resume
 from conservator.agent import events
 from conservator.agent.errors import InputError, MissingFileError, OutputError, UsageError
 from conservator.agent.sessions import RunFolder, free_folder
@@ -32,7 +32,9 @@ restore(sys.argv[2], policy=preset, run_dir=sys.argv[3], on_event=die)
 """
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, noisy_png: Path, quick: Preset) -> None:
+def test_a_killed_run_goes_on_where_it_was(
+    tmp_path: Path, noisy_png: Path, quick: Preset, whole: RestorationResult
+) -> None:
     (tmp_path / "preset.json").write_text(quick.model_dump_json())
     folder = tmp_path / "run"
     source = str(Path(__file__).parents[2] / "src")
@@ -52,7 +54,6 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path, noisy_png: Path, quic
     assert not any(isinstance(event, events.ToolStarted) for event in heard)
     assert result.changed
     assert result.spent.tools == 1
-    whole = restore(noisy_png, policy=quick, run_dir=tmp_path / "whole")
     np.testing.assert_array_equal(result.array, whole.array)
     assert result.path is not None and whole.path is not None
     assert result.path.read_bytes() == whole.path.read_bytes()
@@ -70,9 +71,12 @@ def stop_at(kind: type[events.Event]):
     "kind", [events.RunStarted, events.Inspected, events.ToolStarted, events.Scored, events.Judged]
 )
 def test_an_interrupted_run_resumes_to_the_same_result(
-    tmp_path: Path, noisy_png: Path, quick: Preset, kind: type[events.Event]
+    tmp_path: Path,
+    noisy_png: Path,
+    quick: Preset,
+    whole: RestorationResult,
+    kind: type[events.Event],
 ) -> None:
-    whole = restore(noisy_png, policy=quick, output=tmp_path / "whole.png")
     stopped = restore(noisy_png, policy=quick, run_dir=tmp_path / "run", on_event=stop_at(kind))
     assert stopped.outcome == "cancelled"
     result = resume(tmp_path / "run")
@@ -80,12 +84,14 @@ def test_an_interrupted_run_resumes_to_the_same_result(
     assert result.outcome == whole.outcome
 
 
-def test_an_interrupted_run_on_pixels_keeps_what_it_needs(noisy: np.ndarray, quick: Preset) -> None:
+def test_an_interrupted_run_on_pixels_keeps_what_it_needs(
+    noisy: np.ndarray, quick: Preset, whole: RestorationResult
+) -> None:
     stopped = restore(noisy, policy=quick, on_event=stop_at(events.ToolStarted))
     assert stopped.outcome == "cancelled"
     assert stopped.run_dir is not None
     result = resume(stopped.run_dir)
-    np.testing.assert_array_equal(result.array, restore(noisy, policy=quick).array)
+    np.testing.assert_array_equal(result.array, whole.array)
 
 
 def test_pixels_with_transparency_come_back(
@@ -100,8 +106,8 @@ def test_pixels_with_transparency_come_back(
     assert np.unique((again.alpha * 255).round()) == [200]
 
 
-def test_a_finished_run_gives_its_result_again(noisy_png: Path, quick: Preset) -> None:
-    first = restore(noisy_png, policy=quick)
+def test_a_finished_run_gives_its_result_again(whole: RestorationResult) -> None:
+    first = whole
     assert first.run_dir is not None
     heard: list[events.Event] = []
     again = resume(first.run_dir, on_event=heard.append)

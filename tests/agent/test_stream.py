@@ -7,17 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conservator import arestore, astream, restore, stream
+from conservator import RestorationResult, arestore, astream, stream
 from conservator.agent.errors import UnknownNameError
 from conservator.agent.events import RunFinished, RunStarted, ToolStarted
 from conservator.policies.preset import Preset
 
 
-def test_stream_ends_with_the_result(noisy: np.ndarray, quick: Preset) -> None:
+def test_stream_ends_with_the_result(
+    noisy: np.ndarray, quick: Preset, whole: RestorationResult
+) -> None:
     seen = list(stream(noisy, policy=quick))
     assert isinstance(seen[0], RunStarted)
     assert isinstance(seen[-1], RunFinished)
-    np.testing.assert_array_equal(seen[-1].result.array, restore(noisy, policy=quick).array)
+    np.testing.assert_array_equal(seen[-1].result.array, whole.array)
 
 
 def test_stream_raises_what_the_run_raises(noisy: np.ndarray) -> None:
@@ -33,15 +35,18 @@ def test_leaving_the_loop_stops_the_run(noisy_png: Path, quick: Preset) -> None:
     assert not noisy_png.with_name("noisy.restored.png").exists()
 
 
-async def test_async_faces_give_the_same(noisy: np.ndarray, quick: Preset) -> None:
-    result = await arestore(noisy, policy=quick)
+async def test_async_faces_give_the_same(
+    noisy: np.ndarray, quick: Preset, whole: RestorationResult
+) -> None:
     seen = [event async for event in astream(noisy, policy=quick)]
     assert isinstance(seen[-1], RunFinished)
     assert [type(e) for e in seen].count(RunFinished) == 1
-    np.testing.assert_array_equal(seen[-1].result.array, result.array)
+    np.testing.assert_array_equal(seen[-1].result.array, whole.array)
 
 
-async def test_the_event_loop_stays_free(noisy: np.ndarray, quick: Preset) -> None:
+async def test_the_event_loop_stays_free(
+    noisy: np.ndarray, quick: Preset, whole: RestorationResult
+) -> None:
     ticks = 0
 
     async def tick() -> None:
@@ -51,9 +56,10 @@ async def test_the_event_loop_stays_free(noisy: np.ndarray, quick: Preset) -> No
             await asyncio.sleep(0.001)
 
     ticking = asyncio.ensure_future(tick())
-    await arestore(noisy, policy=quick)
+    result = await arestore(noisy, policy=quick)
     ticking.cancel()
     assert ticks > 5
+    np.testing.assert_array_equal(result.array, whole.array)
 
 
 async def test_cancelling_the_task_stops_the_run(noisy_png: Path, quick: Preset) -> None:
