@@ -61,6 +61,10 @@ _BUILT_IN: Final[dict[str, Entry]] = {
     "classical-inpaint": _classical("INPAINT", "inpaint:Inpaint"),
     "classical-rain": _classical("RAIN", "weather:Rain"),
     "classical-snow": _classical("SNOW", "weather:Snow"),
+    "community": Entry(
+        "conservator.restorers.community.card:CARD",
+        "conservator.restorers.community.checkpoint:build",
+    ),
 }
 
 _registered: dict[str, Entry] = {}

@@ -317,7 +317,7 @@ def _padded(patch: Tensor, height: int, width: int) -> Tensor:
     for axis, size in ((-1, width), (-2, height)):
         have = patch.shape[axis]
         if size > have:
-            pad = (0, size - have) if axis == -1 else (0, 0, 0, size - have)
+            pad = (0, size - have, 0, 0) if axis == -1 else (0, 0, 0, size - have)
             patch = F.pad(patch, pad, mode="reflect" if size - have < have else "replicate")
     return patch
 

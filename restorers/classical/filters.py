@@ -70,10 +70,10 @@ def disk_element(side: int) -> NDArray[np.uint8]:
 
 def line_element(length: int, angle_deg: float) -> NDArray[np.uint8]:
     """A thin straight structuring element, its angle from the vertical."""
-    half = length // 2 + 1
+    half = length // 2
     element = np.zeros((2 * half + 1, 2 * half + 1), np.uint8)
-    dy = np.cos(np.radians(angle_deg)) * length / 2
-    dx = np.sin(np.radians(angle_deg)) * length / 2
+    dy = np.cos(np.radians(angle_deg)) * (length - 1) / 2
+    dx = np.sin(np.radians(angle_deg)) * (length - 1) / 2
     start = (round(half - dx), round(half - dy))
     end = (round(half + dx), round(half + dy))
     cv2.line(element, start, end, (1,), 1)
