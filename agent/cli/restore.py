@@ -1,0 +1,230 @@
+"""`conservator restore`: one photo from inspection to result."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from conservator.agent.cli.console import Bar, bar, emit_json, emit_path, say
+from conservator.agent.cli.exit_code import ExitCode
+from conservator.agent.cli.interruption import stopping_on_interrupt
+from conservator.agent.cli.options import (
+    PATH,
+    Command,
+    Number,
+    device_option,
+    json_option,
+    output_option,
+    overwrite_option,
+    seed_option,
+)
+from conservator.agent.errors import MissingFileError, UsageError
+
+if TYPE_CHECKING:
+    from conservator.agent.events import Event
+    from conservator.agent.result import RestorationResult
+
+__all__ = ["restore"]
+
+
+@click.command(cls=Command)
+@click.argument("picture", metavar="IN", type=PATH)
+@output_option("File to write. Default: beside IN, photo.restored.jpg.")
+@click.option(
+    "--policy",
+    metavar="NAME",
+    default="balanced",
+    show_default=True,
+    help="A policy (see `conservator policies`) or a YAML file.",
+)
+@click.option(
+    "--target",
+    "targets",
+    metavar="LIST",
+    multiple=True,
+    help="Quality targets, e.g. noise<=low,jpeg<=low,fidelity>=0.9. Default: the policy's.",
+)
+@click.option(
+    "--max-seconds",
+    metavar="S",
+    type=Number(above=0, unit="seconds"),
+    help="Stop after so many seconds with the best so far.",
+)
+@click.option(
+    "--max-tools",
+    metavar="N",
+    type=click.IntRange(min=0),
+    help="Stop after so many restorer calls with the best so far.",
+)
+@seed_option
+@click.option(
+    "--run-dir",
+    metavar="DIR",
+    type=PATH,
+    help="Folder for report, recipe, sheet and checkpoints. Default: beside the output.",
+)
+@device_option
+@json_option
+@click.option("--dry-run", is_flag=True, help="Inspect and plan only; write nothing.")
+@overwrite_option
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the last run on IN, or the one in --run-dir, with new limits if given.",
+)
+@click.pass_context
+def restore(
+    context: click.Context,
+    picture: Path,
+    output: Path | None,
+    policy: str,
+    targets: tuple[str, ...],
+    max_seconds: float | None,
+    max_tools: int | None,
+    seed: int,
+    run_dir: Path | None,
+    device: str | None,
+    as_json: bool,
+    dry_run: bool,
+    overwrite: bool,
+    resume: bool,
+) -> ExitCode:
+    """Inspect a photo, restore no more than needed, and document it.
+
+    The input stays as it is. The result is a new file beside it; the run folder holds report.json, recipe.json and
+    sheet.png (before and after).
+    """
+    if resume:
+        _refuse_with_resume(context)
+        run_dir = run_dir or _last_run(picture)
+    with stopping_on_interrupt() as cancel, bar() as shown:
+        shown.stage("starting")
+        from conservator.agent import api
+
+        def listen(event: Event) -> None:
+            _show(event, shown)
+
+        if resume and run_dir is not None:
+            result = api.resume(
+                run_dir,
+                max_seconds=max_seconds,
+                max_tools=max_tools,
+                on_event=listen,
+                cancel=cancel,
+            )
+        else:
+            result = api.restore(
+                picture,
+                policy=policy,
+                targets=",".join(targets) if targets else None,
+                max_seconds=max_seconds,
+                max_tools=max_tools,
+                seed=seed,
+                output=output,
+                overwrite=overwrite,
+                run_dir=run_dir,
+                dry_run=dry_run,
+                device=device,
+                on_event=listen,
+                cancel=cancel,
+            )
+    _tell(result, picture, as_json=as_json, dry_run=dry_run)
+    return _code(result)
+
+
+def _refuse_with_resume(context: click.Context) -> None:
+    """A resumed run does what it was asked for when it began; silence would hide that.
+
+    Raises:
+        UsageError: options that only a new run takes.
+    """
+    fixed = ("output", "policy", "targets", "seed", "device", "dry_run", "overwrite")
+    given = [
+        name
+        for name in fixed
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    ]
+    if given:
+        listed = ", ".join(
+            f"--{name.replace('_', '-')}".replace("targets", "target") for name in given
+        )
+        raise UsageError(f"{listed} cannot change a run that began; leave it out with --resume")
+
+
+def _last_run(picture: Path) -> Path:
+    """The newest run folder beside `picture` that was made for it; or `picture`, if that is a run folder.
+
+    Raises:
+        MissingFileError: there is none.
+    """
+    if (picture / "request.json").is_file():
+        return picture
+    wanted = str(picture.absolute())
+    found = [
+        request.parent
+        for request in picture.absolute().parent.glob("*/request.json")
+        if _input_of(request) == wanted
+    ]
+    if not found:
+        raise MissingFileError(
+            f"no run on {str(picture)!r} beside it; give its folder with --run-dir"
+        )
+    return max(found, key=lambda folder: (folder / "request.json").stat().st_mtime_ns)
+
+
+def _input_of(request: Path) -> str | None:
+    try:
+        data = json.loads(request.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return data.get("input") if isinstance(data, dict) else None
+
+
+def _show(event: Event, shown: Bar) -> None:
+    from conservator.agent import events
+
+    match event:
+        case events.RunStarted() | events.RunResumed():
+            shown.stage("inspecting")
+        case events.Inspected():
+            shown.stage("planning")
+        case events.ToolStarted(attempt=attempt, call=call):
+            shown.stage(f"{attempt}: {call}")
+        case events.ToolProgressed(done=done, total=total):
+            shown.advance(done, total)
+        case events.ToolFinished(attempt=attempt):
+            shown.stage(f"{attempt}: scoring")
+        case events.Judged():
+            shown.stage("planning")
+
+
+def _tell(result: RestorationResult, picture: Path, *, as_json: bool, dry_run: bool) -> None:
+    from conservator.agent.cli.narration import narrated
+
+    if not as_json:
+        for line in narrated(result, dry_run=dry_run):
+            say(line)
+    if result.outcome in ("cancelled", "limit") and result.run_dir is not None:
+        say(_how_to_go_on(result, picture))
+    if as_json:
+        emit_json(result.as_dict())
+    elif result.path is not None:
+        emit_path(result.path)
+
+
+def _how_to_go_on(result: RestorationResult, picture: Path) -> str:
+    run = shlex.quote(str(result.run_dir))
+    command = f"conservator restore {shlex.quote(str(picture))} --resume --run-dir {run}"
+    if result.limit is not None:
+        command += f" --max-{result.limit} N"
+    return f"go on with: {command}"
+
+
+def _code(result: RestorationResult) -> ExitCode:
+    if result.outcome == "cancelled":
+        return ExitCode.INTERRUPTED
+    return ExitCode.LIMIT if result.outcome == "limit" else ExitCode.DONE

@@ -1,0 +1,163 @@
+"""`conservator train`: train a network that ships with this package, on a folder of clean images."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+import click
+
+from conservator.agent.cli.console import emit_path, say
+from conservator.agent.cli.exit_code import ExitCode
+from conservator.agent.cli.options import PATH, Command, Number, seed_option
+from conservator.agent.errors import MissingFileError, OutputError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from conservator.restorers.degradations.vocabulary import Kind
+
+__all__ = ["train"]
+
+
+@click.command(cls=Command)
+@click.argument("network", metavar="NETWORK", type=click.Choice(["llmra", "estimator"]))
+@click.option(
+    "--config",
+    metavar="NAME",
+    default="compact",
+    show_default=True,
+    help="Size of llmra: compact or paper.",
+)
+@click.option("--data", metavar="DIR", type=PATH, required=True, help="Folder of clean images.")
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=PATH,
+    required=True,
+    help="Folder for checkpoint, log and weights (.safetensors).",
+)
+@click.option(
+    "--minutes",
+    metavar="N",
+    type=Number(above=0, unit="minutes"),
+    default=120,
+    show_default=True,
+    help="Wall time to spend, earlier parts of a resumed run included.",
+)
+@click.option(
+    "--stage",
+    type=click.Choice(["1", "2"]),
+    default="1",
+    show_default=True,
+    help="Of llmra: 1 accurate sentences; 2 what an inspection would say, errors included (needs --weights).",
+)
+@click.option(
+    "--device", metavar="NAME", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1."
+)
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@click.option("--weights", metavar="W", type=PATH, help="Weights to start from (.safetensors).")
+@click.option(
+    "--validation", metavar="DIR", type=PATH, help="Of llmra: clean images to validate on."
+)
+@seed_option
+def train(
+    network: str,
+    config: str,
+    data: Path,
+    out: Path,
+    minutes: float,
+    stage: str,
+    device: str,
+    resume: bool,
+    weights: Path | None,
+    validation: Path | None,
+    seed: int,
+) -> ExitCode:
+    """Train a network on a folder of clean images.
+
+    NETWORK is llmra (the restorer) or estimator (the learned instrument). The learning rate falls along the clock, so give the minutes that there are. A run that is stopped goes on with
+    --resume from its last checkpoint, at most three minutes old.
+    """
+    for folder in (data, validation):
+        if folder is not None and not folder.is_dir():
+            raise MissingFileError(f"no folder {str(folder)!r}; give a folder of clean images")
+    if network == "estimator" and (validation is not None or stage != "1" or config != "compact"):
+        raise UsageError("the estimator takes no --config, --stage or --validation; leave them out")
+    if network == "llmra" and stage == "2" and weights is None and not resume:
+        raise UsageError("stage 2 goes on from stage 1; give its weights with --weights")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"cannot make folder {str(out)!r}: {reason}; give another one") from error
+    try:
+        if network == "estimator":
+            from conservator.tools.instruments.estimator import train as estimator
+
+            written = estimator.train(
+                data,
+                out,
+                minutes=minutes,
+                device=device,
+                resume=resume,
+                weights=weights,
+                seed=seed,
+                say=say,
+            )
+        else:
+            from conservator.agent.errors import UnknownNameError
+            from conservator.restorers.llmra import train as llmra
+            from conservator.restorers.llmra.config import CONFIGS
+
+            if config not in CONFIGS:
+                raise UnknownNameError("configuration of llmra", config, tuple(CONFIGS))
+            written = llmra.train(
+                config,
+                data,
+                out,
+                minutes=minutes,
+                stage=cast("Literal[1, 2]", int(stage)),
+                device=device,
+                resume=resume,
+                weights=weights,
+                validation=validation,
+                inspector=_inspector() if stage == "2" else None,
+                seed=seed,
+                say=say,
+            )
+    except KeyboardInterrupt:
+        say(f"stopped; go on with: {_again()}")
+        return ExitCode.INTERRUPTED
+    emit_path(written)
+    return ExitCode.DONE
+
+
+def _inspector() -> Callable[[Tensor], list[dict[Kind, float]]] | None:
+    """What the shipped estimator says is wrong with each picture of a batch; None when it is not there."""
+    from conservator.tools.instruments import estimator
+
+    missing = estimator.missing()
+    if missing:
+        say(
+            f"note: sentences of stage 2 are simulated, for the estimator cannot write them: {missing}"
+        )
+        return None
+    predictor = estimator.load()
+
+    def inspect(batch: Tensor) -> list[dict[Kind, float]]:
+        reports = [predictor.estimate_tensor(image[None]) for image in batch.float().cpu()]
+        return [
+            {kind: f.value for kind, f in report.findings.items() if f.level > 0}
+            for report in reports
+        ]
+
+    return inspect
+
+
+def _again() -> str:
+    given = [word for word in sys.argv[1:] if word != "--resume"]
+    return shlex.join(["conservator", *given, "--resume"])
