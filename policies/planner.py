@@ -151,7 +151,7 @@ def _weaker(situation: Situation, last: Attempt, family: Sequence[Attempt]) -> T
 
 def _stronger(situation: Situation, last: Attempt, family: Sequence[Attempt]) -> ToolCall | None:
     card = situation.cards.get(last.call.restorer)
-    repeated = sum(1 for a in family if a.call.calls_tool) > 1
+    repeated = sum(1 for a in family if a.call.calls_tool) > 1 or not last.call.calls_tool
     if card is None or not card.understands_strength or repeated:
         return None
     prompt = shifted(last.call.prompt, last.call.kinds, situation.preset.strength_step)

@@ -108,6 +108,15 @@ def test_too_strong_is_blended_without_a_tool_call() -> None:
     assert other.restorer == "classical-nlm"
 
 
+def test_a_blend_that_is_too_weak_gives_way_to_the_next() -> None:
+    (call,) = plan(situation(NOISE)).calls
+    strong = attempt("a1", call, accepted=False, fault="strong")
+    (blend,) = plan(situation(NOISE, attempts=(strong,))).calls
+    weak = attempt("a2", blend, accepted=False, fault="weak")
+    (other,) = plan(situation(NOISE, attempts=(strong, weak))).calls
+    assert (other.restorer, other.calls_tool) == ("classical-nlm", True)
+
+
 def test_too_weak_is_asked_for_more_then_replaced() -> None:
     (call,) = plan(situation(NOISE)).calls
     weak = attempt("a1", call, accepted=False, fault="weak")

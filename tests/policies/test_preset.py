@@ -3,13 +3,12 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from conservator.policies.preferences import load_preferences
 from conservator.policies.preset import load_preset, preset_names
 from conservator.restorers.degradations.vocabulary import Finding, Kind, Level
 from conservator.restorers.errors import MissingFileError, UnknownNameError, UsageError
-
-SHIPPED = Path(__file__).parents[2] / "policies" / "presets"
 
 
 def test_four_presets_ship_and_are_named_after_their_files() -> None:
@@ -19,7 +18,8 @@ def test_four_presets_ship_and_are_named_after_their_files() -> None:
 
 def test_archival_is_stricter_than_perceptual() -> None:
     archival, perceptual = load_preset("archival"), load_preset("perceptual")
-    for kind in Kind:
+    assert set(archival.leave) >= set(perceptual.leave)
+    for kind in set(Kind) - set(archival.leave):
         assert archival.confidence_needed(kind) > perceptual.confidence_needed(kind)
         assert archival.level_needed(kind) >= perceptual.level_needed(kind)
     assert archival.guards.structure > perceptual.guards.structure
@@ -41,31 +41,54 @@ def test_acts_only_on_what_is_certain_and_bad_enough() -> None:
     assert not acts(Kind.LOW_RESOLUTION, 4, 1.0)
 
 
+def own_preset(folder: Path, **changes: object) -> Path:
+    data = load_preset("fast").model_dump(mode="json") | {"name": "mine"} | changes
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
 def test_a_preset_of_the_users_own(tmp_path: Path) -> None:
-    text = (SHIPPED / "fast.yaml").read_text()
-    own = tmp_path / "mine.yaml"
-    own.write_text(text.replace("name: fast", "name: mine"))
-    assert load_preset(own).name == "mine"
-    assert load_preset(str(own)).level_needed(Kind.HAZE) is Level.MEDIUM
+    path = own_preset(tmp_path, level={"haze": "very high"}, target_level="absent")
+    own = load_preset(str(path))
+    assert own.name == "mine"
+    assert own.level_needed(Kind.HAZE) is Level.VERY_HIGH
+    assert own.target_level is Level.ABSENT
+    assert load_preset(path) == load_preset(own)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "named"),
+    ("changes", "named"),
     [
-        ("minimal_drop: 0.1", "minimal_drop: 7", "minimal_drop"),
-        ("target_level: medium", "target_level: mid", "'mid'"),
-        ("blends: []", "blends: [1.5]", "blends"),
-        ("leave: [low_resolution]", "leave: [low_resolution]\nsurprise: 1", "surprise"),
-        ("  colour: 0.025", "  colour: [", "does not read as YAML"),
-        ("    noise: {structure: ", "    noise: {sharpness: ", "sharpness"),
+        ({"minimal_drop": 7}, "minimal_drop"),
+        ({"target_level": "mid"}, "'mid'"),
+        ({"level": {"noise": "tiny"}}, "'tiny'"),
+        ({"blends": [1.5]}, "blends"),
+        ({"surprise": 1}, "surprise"),
+        ({"leave": ["nois"]}, "leave"),
+        (
+            {
+                "guards": {
+                    "structure": 0.9,
+                    "colour": 0,
+                    "lowpass": 0,
+                    "residual": 5,
+                    "allowances": {"noise": {"sharpness": 1}},
+                }
+            },
+            "sharpness",
+        ),
     ],
 )
-def test_a_broken_preset_says_where(tmp_path: Path, old: str, new: str, named: str) -> None:
-    text = (SHIPPED / "fast.yaml").read_text()
-    assert old in text
-    broken = tmp_path / "broken.yaml"
-    broken.write_text(text.replace(old, new, 1))
+def test_a_broken_preset_says_where(tmp_path: Path, changes: dict[str, object], named: str) -> None:
     with pytest.raises(UsageError, match=named):
+        load_preset(own_preset(tmp_path, **changes))
+
+
+def test_a_file_that_is_no_yaml(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("guards: [")
+    with pytest.raises(UsageError, match="does not read as YAML"):
         load_preset(broken)
 
 
