@@ -32,9 +32,8 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        # Blocks start near the identity: without a norm, deep stacks otherwise jump at high learning rates.
         with torch.no_grad():
-            self.second.weight.mul_(0.1)
+            self.second.weight.mul_(0.1)  # stacks without a norm start near the identity
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""
@@ -165,7 +164,7 @@ class DCFormer(nn.Module):
         self.refine = stage(0, last, config.refinement)
         self.output = nn.Conv2d(last, 3 * self.unshuffle**2, 3, padding=1, bias=False)
         with torch.no_grad():
-            self.output.weight.mul_(0.1)
+            self.output.weight.mul_(0.1)  # start at the identity
 
     @property
     def multiple(self) -> int:

@@ -21,9 +21,9 @@ from conservator.restorers.llmra.config import CONFIGS
 from conservator.restorers.llmra.network import LLMRA, triplet_loss
 from conservator.restorers.prompts.llmra import BLIND, render
 from conservator.restorers.prompts.model import RestorationPrompt
-from conservator.restorers.training.data import CropBank, Pairs, Synthesiser
+from conservator.restorers.training.data import CropBank, Mixture, Pairs, Synthesiser
 from conservator.restorers.training.loop import Budget, Trainer, autocast, choose_device
-from conservator.restorers.training.losses import reconstruction_loss
+from conservator.restorers.training.losses import reconstruction_loss, tone_weights
 from conservator.restorers.training.validation import validator
 from conservator.restorers.weights import apply_weights, load_weights, save_weights
 
@@ -31,6 +31,14 @@ __all__ = ["Inspector", "erring", "false_sentence", "sentence", "train"]
 
 Inspector = Callable[[Tensor], list[dict[Kind, float]]]
 """(B, 3, H, W) to what an inspection believes is wrong with each."""
+
+
+FIRST = Mixture(
+    weights={Kind.NOISE: 4, Kind.JPEG: 1, Kind.RAIN: 1, Kind.PEPPER_NOISE: 1, Kind.SNOW: 1},
+    counts=(0.05, 0.95, 0.0, 0.0),
+    partial=0.0,
+)
+"""The first tenth of stage 1: what is removed at each pixel's own surroundings, one kind at a time."""
 
 
 def sentence(asked: dict[Kind, float], rng: random.Random) -> str:
@@ -90,9 +98,9 @@ def train(
     weights: Path | None = None,
     validation: Path | None = None,
     inspector: Inspector | None = None,
-    batch: int = 16,
-    lr: float = 8e-4,
-    sizes: tuple[tuple[float, int], ...] = ((0.0, 96), (0.75, 128)),
+    batch: int = 32,
+    lr: float = 5e-4,
+    sizes: tuple[tuple[float, int], ...] = ((0.0, 64), (0.35, 96), (0.8, 128)),
     compile_network: bool | None = None,
     seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
@@ -143,7 +151,7 @@ def train(
 
     trainer = Trainer(
         model,
-        Budget(minutes=minutes, lr=lr, clip=0.3),
+        Budget(minutes=minutes, lr=lr, clip=0.2),
         out,
         validate=validator(validation, restore, where) if validation is not None else None,
         on_checkpoint=keep,
@@ -154,12 +162,13 @@ def train(
     bank = CropBank(data)
     maker = Synthesiser(seed=seed + trainer.step, device=str(where))
     rng.seed(seed + trainer.step)
-    first_size = sizes[0][1]
+    first_size, mixture = sizes[0][1], Mixture()
 
     def losses() -> Iterator[Callable[[], Tensor]]:
         while True:
             size = next(side for share, side in reversed(sizes) if trainer.progress >= share)
             count = max(2, round(batch * (first_size / size) ** 2))
+            maker.mixture = FIRST if stage == 1 and trainer.progress < 0.1 else mixture
             pairs = maker.pairs(bank.patches(count, size, maker.rng))
             yield partial(loss, pairs)
 
@@ -169,7 +178,9 @@ def train(
         if stage == 1:
             with autocast(where):
                 output = network(degraded, model.context(texts))
-            return reconstruction_loss(output.float(), pairs.target)
+            return reconstruction_loss(
+                output.float(), pairs.target, tone_weights(degraded, pairs.target)
+            )
         half = len(degraded) // 2
         said = inspector(degraded[:half]) if inspector is not None else None
         heard = [
@@ -190,7 +201,8 @@ def train(
             positive, negative = model.context(true), model.context(false)
         target = torch.cat([pairs.clean[:half], pairs.target[half:]])
         triplet = triplet_loss(z.float(), positive.float(), negative.float())
-        return reconstruction_loss(output.float(), target) + 0.05 * triplet
+        weights = tone_weights(degraded, target)
+        return reconstruction_loss(output.float(), target, weights) + 0.05 * triplet
 
     trainer.run(losses())
     return result

@@ -92,7 +92,7 @@ class Trainer:
         self.ema = copy.deepcopy(model).requires_grad_(False).eval()
         trained = [p for p in model.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(
-            trained, lr=budget.lr, betas=(0.9, 0.99), weight_decay=budget.weight_decay, fused=True
+            trained, lr=budget.lr, betas=(0.9, 0.999), weight_decay=budget.weight_decay, fused=True
         )
         self.step, self.spent_s, self.since_start = 0, 0.0, 0
         out.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,152 @@
+"""LLMRA's network, text encoders and losses."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from conservator.restorers.llmra.config import CONFIGS, LLMRAConfig
+from conservator.restorers.llmra.network import CAFF, CEM, LLMRA, triplet_loss
+from conservator.restorers.llmra.restorer import LLMRARestorer
+from conservator.restorers.prompts.llmra import render
+from conservator.restorers.prompts.model import RestorationPrompt
+
+CLEAN = "The image is well lit. No rain streaks detected. No noise detected."
+NOISY = render(RestorationPrompt.at_level(noise="high"))
+
+TINY = LLMRAConfig(
+    channels=(8, 16, 16, 16),
+    blocks=(1, 1, 1, 1),
+    heads=(1, 2, 2, 2),
+    kinds=("residual", "residual", "residual", "transformer"),
+    refinement=1,
+    unshuffle=2,
+    reduce_last=True,
+    text="small",
+    text_width=32,
+    text_depth=1,
+    cem_unshuffle=4,
+    cem_channels=16,
+)
+
+
+@pytest.fixture
+def tiny() -> LLMRA:
+    torch.manual_seed(0)
+    return LLMRA(TINY).eval()
+
+
+def test_output_has_the_shape_of_the_input(tiny: LLMRA) -> None:
+    image = torch.rand(2, 3, 32, 48)
+    assert tiny(image, [CLEAN, NOISY]).shape == image.shape
+    assert tiny(image, [CLEAN, NOISY], enhance=True).shape == image.shape
+
+
+def test_context_keeps_one_vector_a_token(tiny: LLMRA) -> None:
+    assert tiny.context([NOISY]).shape == (1, TINY.tokens, TINY.text_width)
+
+
+def test_text_changes_the_result(tiny: LLMRA) -> None:
+    image = torch.rand(1, 3, 32, 32)
+    assert not torch.equal(tiny(image, [CLEAN]), tiny(image, [NOISY]))
+
+
+def test_cem_lets_the_image_change_the_context(tiny: LLMRA) -> None:
+    dark, bright = torch.zeros(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    assert not torch.allclose(tiny.context([CLEAN], dark), tiny.context([CLEAN], bright))
+    # Without an image it is <refine>: the context is the text's alone.
+    assert torch.equal(tiny.context([CLEAN]), tiny.context([CLEAN]))
+
+
+def test_every_trained_parameter_gets_a_gradient(tiny: LLMRA) -> None:
+    image = torch.rand(2, 3, 32, 32)
+    tiny(image, [NOISY, CLEAN], enhance=True).mean().backward()
+    without = [n for n, p in tiny.named_parameters() if p.grad is None]
+    assert without == []
+
+
+def test_ablations_remove_their_module() -> None:
+    assert LLMRA(dataclasses.replace(TINY, use_cem=False)).cem is None
+    stacked = LLMRA(dataclasses.replace(TINY, use_dmm=False))
+    assert not [n for n, m in stacked.named_modules() if isinstance(m, CAFF)]
+    full = LLMRA(TINY)
+    assert len([m for m in full.modules() if isinstance(m, CAFF)]) == 4
+    assert isinstance(full.cem, CEM)
+
+
+def test_caff_is_a_convex_mix_of_its_inputs() -> None:
+    torch.manual_seed(0)
+    fuse = CAFF(8)
+    x, y = torch.rand(1, 8, 5, 5), torch.rand(1, 8, 5, 5)
+    mixed = fuse(x, y)
+    low, high = torch.minimum(x, y), torch.maximum(x, y)
+    assert bool(((mixed >= low - 1e-6) & (mixed <= high + 1e-6)).all())
+
+
+def test_triplet_loss_is_zero_beyond_the_margin() -> None:
+    z = torch.zeros(2, 4, 3)
+    far = torch.full((2, 4, 3), 2.0)
+    assert float(triplet_loss(z, z, far, margin=0.5)) == 0.0
+    assert float(triplet_loss(z, far, z, margin=0.5)) == pytest.approx(4.5)
+
+
+def test_paper_size_is_the_papers() -> None:
+    config = CONFIGS["paper"]
+    assert (config.channels, config.blocks, config.heads) == (
+        (48, 96, 192, 384),
+        (4, 6, 6, 8),
+        (1, 2, 4, 8),
+    )
+    with torch.device("meta"):
+        model = LLMRA(dataclasses.replace(config, text="small", text_width=512, text_depth=1))
+    body = sum(p.numel() for p in model.network.parameters()) / 1e6
+    # Restormer's 26.1 M and four DMMs.
+    assert 26.1 < body < 45
+    assert len(model.network.modulate) == 4
+
+
+@pytest.mark.slow
+def test_paper_configuration_runs_forward_and_backward() -> None:
+    config = dataclasses.replace(CONFIGS["paper"], blocks=(1, 1, 1, 1), refinement=1)
+    model = LLMRA(config)
+    output = model(torch.rand(1, 3, 16, 16), [NOISY], enhance=True)
+    output.mean().backward()
+    assert output.shape == (1, 3, 16, 16)
+    assert model.text(["a"]).shape == (1, 77, 512)
+    assert not any(p.requires_grad for p in model.text.parameters())
+
+
+@pytest.fixture(scope="module")
+def shipped() -> LLMRARestorer:
+    return LLMRARestorer("compact")
+
+
+def test_shipped_weights_remove_noise(shipped: LLMRARestorer) -> None:
+    from skimage import data
+
+    clean = torch.from_numpy(data.astronaut()[100:228, 150:278]).permute(2, 0, 1)[None] / 255
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)) * 25 / 255
+    noisy = (clean + noise).clamp(0, 1)
+    prompt = RestorationPrompt.at_level(noise="high")
+    output = shipped.restore_tile(noisy, shipped.prepare(noisy, prompt, seed=0))
+    before, after = ((x - clean).square().mean() for x in (noisy, output))
+    assert 10 * float(torch.log10(before / after)) > 5.0
+
+
+def test_shipped_weights_leave_alone_what_is_not_named(shipped: LLMRARestorer) -> None:
+    from skimage import data
+
+    clean = torch.from_numpy(data.astronaut()[100:228, 150:278]).permute(2, 0, 1)[None] / 255
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0)) * 25 / 255
+    noisy = (clean + noise).clamp(0, 1)
+    named = shipped.prepare(noisy, RestorationPrompt.at_level(noise="high"), seed=0)
+    unnamed = shipped.prepare(noisy, RestorationPrompt(), seed=0)
+    removed = (shipped.restore_tile(noisy, named) - noisy).square().mean()
+    kept = (shipped.restore_tile(noisy, unnamed) - noisy).square().mean()
+    assert float(kept) < 0.25 * float(removed)
+
+
+def test_rendered_prompt_is_the_sentences(shipped: LLMRARestorer) -> None:
+    both = RestorationPrompt.at_level(noise="high").model_copy(update={"blind": True})
+    assert shipped.render(both) == NOISY
+    assert shipped.render(RestorationPrompt(blind=True)) == "Remove all degradation."
