@@ -30,8 +30,8 @@ def readings(sample: Sample) -> Readings:
 
     `band_00..11`: mean power of radial bands from 0.02 to 0.5 cycles a pixel, of the textured tiles.
     `band_corner`: beyond 0.5, on the diagonals. `band_slope`, `band_bend`: line and parabola through the bands.
-    `lane_N_A`: power of eight directions relative to their mean, in three ranges of frequency. `lane_N_range`: largest
-    minus smallest. `period_2|3|4`, `period_8`, `period_other`, `period_where`: peaks in the spectrum of the second
+    `lane_N_...`: power of eight directions in three ranges of frequency: strongest over median, median over weakest, the
+    two axes over the mean, the horizontal frequencies over the mean. `period_2|3|4`, `period_8`, `period_other`, `period_where`: peaks in the spectrum of the second
     differences, the last one the frequency of the strongest other peak.
     """
     power = _power(sample)
@@ -44,8 +44,11 @@ def readings(sample: Sample) -> Readings:
     for index, lane in enumerate(lanes, 1):
         directions = np.array([np.log(power[mask].mean() + 1e-2) for mask in lane])
         directions -= directions.mean()
-        values |= {f"lane_{index}_{a}": float(v) for a, v in enumerate(directions)}
-        values[f"lane_{index}_range"] = float(np.ptp(directions))
+        middle = float(np.median(directions))
+        values[f"lane_{index}_peak"] = float(directions.max()) - middle
+        values[f"lane_{index}_dip"] = middle - float(directions.min())
+        values[f"lane_{index}_axes"] = float(directions[[0, _ANGLES // 2]].mean())
+        values[f"lane_{index}_level"] = float(directions[0])
     return values | _periodicity(sample)
 
 

@@ -18,7 +18,9 @@ from conservator.tools.instruments.sample import FloatArray, Readings, Sample
 __all__ = ["readings"]
 
 _SCALES = (1.2, 2.4, 5.0)
-_ANGLES = 12
+_ANGLES = 24
+_STEEP = np.minimum(np.arange(_ANGLES), _ANGLES - np.arange(_ANGLES)) <= 5
+"""Directions within 41 degrees of the vertical, as rain falls."""
 _SWEEP = 18
 _REACH = 15
 _SWEPT = 400
@@ -27,9 +29,14 @@ _SWEPT = 400
 def readings(sample: Sample) -> Readings:
     """Per scale N in 1..3, natural logarithms of mean responses of 255.
 
-    `line_N_bright|dark`: lines of either sign. `line_N_A`: of twelve directions, bright over dark. `line_N_peak`: the
-    strongest direction's bright energy over the mean one's; `line_N_tilt`: its angle from the vertical over 90 deg.
-    `line_N_tail`: 99.5th over 90th percentile of bright responses. `blob_N_bright|dark`, `blob_N_tail`: blobs.
+    `line_N_bright|dark`: lines of either sign. `line_N_tail`: 99.5th over 90th percentile of bright responses.
+    `line_N_peak`: votes for the strongest of 24 directions over the median one; `line_N_tilt`: its angle from the
+    vertical over 90 degrees. `line_N_steep`, `line_N_steep_dark`: strongest steep direction over the mean of the flat
+    ones, of bright and of dark lines; `line_N_skew`, `line_N_skew_flat`: bright over dark votes in steep and flat
+    directions. `blob_N_bright|dark`, `blob_N_tail`: blobs.
+
+    `vote_W_...`: agreement of gradient directions in windows of W px; names as for lines, `near` and `far` the peak over
+    its neighbours 7.5 and 22.5 degrees away.
 
     Long lines, 30 px, at half resolution, over 18 angles: `sweep_peak`: energy at the strongest angle over the median
     one's; `sweep_skew`: bright over dark energy there; `sweep_tail`, `sweep_tilt`; `sweep_near`: energy 10 degrees off;
@@ -50,7 +57,8 @@ def readings(sample: Sample) -> Readings:
             f"blob_{index}_dark": _log(np.maximum(-blobs, 0).mean()),
             f"blob_{index}_tail": _tail(np.maximum(blobs, 0)),
         }
-    return values | _sweep([plane for plane in planes if min(plane.shape) >= 48])
+    large = [plane for plane in planes if min(plane.shape) >= 48]
+    return values | _votes(large, 7) | _votes(large, 17) | _sweep(large)
 
 
 @lru_cache(maxsize=1)
@@ -138,17 +146,54 @@ def _responses(
 def _line_readings(index: int, lines: FloatArray, angles: FloatArray) -> Readings:
     bright, dark = np.maximum(lines, 0), np.maximum(-lines, 0)
     bins = (angles * np.float32(_ANGLES / np.pi) + np.float32(0.5)).astype(np.int64) % _ANGLES
-    up = np.bincount(bins, weights=bright, minlength=_ANGLES) / len(lines) + 0.01
-    down = np.bincount(bins, weights=dark, minlength=_ANGLES) / len(lines) + 0.01
+    # Every line casts about one vote, however strong: streaks are many and faint, contours few and bright.
+    even = np.float32(np.abs(lines).mean() + 0.1)
+    votes = lines / (np.abs(lines) + even)
+    up = np.bincount(bins, weights=np.maximum(votes, 0), minlength=_ANGLES) / len(lines) + 1e-4
+    down = np.bincount(bins, weights=np.maximum(-votes, 0), minlength=_ANGLES) / len(lines) + 1e-4
     peak = int(np.argmax(up))
-    away = min(peak, _ANGLES - peak) * 2 / _ANGLES
-    values = {f"line_{index}_{a:02d}": float(v) for a, v in enumerate(np.log(up / down))}
-    return values | {
+    return {
         f"line_{index}_bright": _log(bright.mean()),
         f"line_{index}_dark": _log(dark.mean()),
-        f"line_{index}_peak": float(np.log(up[peak] / up.mean())),
-        f"line_{index}_tilt": away,
+        f"line_{index}_peak": float(np.log(up[peak] / np.median(up))),
+        f"line_{index}_tilt": min(peak, _ANGLES - peak) * 2 / _ANGLES,
         f"line_{index}_tail": _tail(bright),
+        f"line_{index}_steep": float(np.log(up[_STEEP].max() / up[~_STEEP].mean())),
+        f"line_{index}_steep_dark": float(np.log(down[_STEEP].max() / down[~_STEEP].mean())),
+        f"line_{index}_skew": float(np.log(up[_STEEP].sum() / down[_STEEP].sum())),
+        f"line_{index}_skew_flat": float(np.log(up[~_STEEP].sum() / down[~_STEEP].sum())),
+    }
+
+
+def _votes(planes: list[FloatArray], window: int) -> Readings:
+    """How far the directions of faint gradients agree over the photo; every place has about one vote."""
+    tally = np.zeros(_ANGLES)
+    for plane in planes:
+        smooth = cv2.GaussianBlur(plane, (0, 0), 1.0, borderType=cv2.BORDER_REPLICATE)
+        x = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8)
+        y = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8)
+        size = cv2.magnitude(x, y)
+        share = 1 / (size + np.float32(0.7 * np.median(size) + 0.3))
+        x, y = x * share, y * share
+        box = (window, window)
+        spread, mixed = cv2.blur(x * x - y * y, box), 2 * cv2.blur(x * y, box)
+        agreed = cv2.magnitude(spread, mixed).ravel()
+        angle = cv2.phase(spread, mixed).ravel() * np.float32(_ANGLES / (2 * np.pi))
+        bins = (angle + np.float32(0.5)).astype(np.int64) % _ANGLES
+        tally += np.bincount(bins, weights=agreed, minlength=_ANGLES) / len(agreed)
+    tally = tally / max(1, len(planes)) + 1e-4
+    peak = int(np.argmax(tally))
+    beside = (tally[(peak + 1) % _ANGLES] + tally[peak - 1]) / 2
+    beyond = (tally[(peak + 3) % _ANGLES] + tally[peak - 3]) / 2
+    return {
+        f"vote_{window}_level": float(np.log(tally.mean())),
+        f"vote_{window}_peak": float(np.log(tally[peak] / np.median(tally))),
+        f"vote_{window}_near": float(np.log(tally[peak] / beside)),
+        f"vote_{window}_far": float(np.log(tally[peak] / beyond)),
+        f"vote_{window}_tilt": min(peak, _ANGLES - peak) * 2 / _ANGLES,
+        f"vote_{window}_steep": float(np.log(tally[_STEEP].max() / tally[~_STEEP].mean())),
+        f"vote_{window}_steep_peak": float(np.log(tally[_STEEP].max() / np.median(tally[_STEEP]))),
+        f"vote_{window}_flat_peak": float(np.log(tally[~_STEEP].max() / np.median(tally[~_STEEP]))),
     }
 
 
