@@ -29,7 +29,7 @@ __all__ = [
     "save_weights",
 ]
 
-PACKAGED: Final = Path(__file__).parent / "weights"
+PACKAGED: Final = Path(__file__).parent
 """The folder of the weights that ship with the package."""
 
 _HUB: Final = "hf://"
