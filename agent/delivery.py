@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["concluded", "deliver", "final_picture", "final_recipe", "report_after"]
 
 _DELIVERED = "delivered.json"
+_CROP_SIDE = 192
+"""Two of these fit side by side in half a sheet."""
 
 
 def concluded(state: RunState, context: RunContext, *, cancelled: bool = False) -> Conclusion:
@@ -150,5 +152,7 @@ def _write_sheet(
         asked = ", ".join(f"{k.value} {v:.4g}" for k, v in step.degradations.items())
         lines.append(f"{step.restorer}: {asked}")
     name = "" if context.request.input is None else context.request.input.name
-    page = sheet(before, picture.pixels, crops=crops(before), title=name, lines=lines)
+    page = sheet(
+        before, picture.pixels, crops=crops(before, 4, _CROP_SIDE), title=name, lines=lines
+    )
     context.folder.write_bytes("sheet.png", png(page))

@@ -162,7 +162,7 @@ def _residual(before: Pixels, after: Pixels) -> float:
 
 _MARGIN = 12
 _LINE = 16
-_PANEL = 480
+_PANEL = 400
 _PAPER = (250, 249, 246)
 _INK = (40, 40, 40)
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from conservator.agent.events import Inspected
 from conservator.agent.measuring import measured
 from conservator.policies.acceptance import Measurement
+from conservator.policies.planner import actionable
+from conservator.policies.targets import MetricTarget
 from conservator.tools.instruments import inspect_picture
 
 if TYPE_CHECKING:
@@ -20,7 +22,8 @@ def inspect(state: RunState, context: RunContext) -> dict[str, Any]:
     """Write the condition report, and measure the original as candidates will be measured.
 
     The report may use what the file says about itself (quantisation tables); a candidate has no file yet, so the
-    baseline that it is compared with is measured on the pixels alone.
+    baseline that it is compared with is measured on the pixels alone. A photo in which there is nothing to treat is
+    compared with nothing, so it gets no baseline scores unless a target asks for them.
     """
     picture = context.picture
     with context.timed("instruments"):
@@ -32,12 +35,13 @@ def inspect(state: RunState, context: RunContext) -> dict[str, Any]:
         report = answer.report
         spent = answer.added_to(spent)
         notes = (*notes, *answer.notes)
-    if picture.jpeg is None:
-        baseline = Measurement(
-            findings=tuple(f for f in report.findings if f.source == "instrument"),
-            scores=measured(context, picture.pixels, findings=False).scores,
-        )
-    else:
+    todo = actionable(report, context.preset, context.targets)
+    if picture.jpeg is not None and todo:
         baseline = measured(context, picture.pixels)
+    else:
+        found = tuple(f for f in report.findings if f.source == "instrument")
+        scored = bool(todo) or any(isinstance(t, MetricTarget) for t in context.targets)
+        scores = measured(context, picture.pixels, findings=False).scores if scored else {}
+        baseline = Measurement(findings=found, scores=scores)
     context.emit(Inspected, report=report, baseline=baseline)
     return {"report": report, "baseline": baseline, "spent": spent, "notes": notes}
