@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event as Signal
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from conservator.agent.context import CancelSignal, RunContext
 from conservator.agent.delivery import (
@@ -31,7 +32,7 @@ from conservator.policies.preset import Preset, load_preset
 from conservator.policies.targets import Target, parse_targets, render_targets
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import ConditionReport
-from conservator.restorers.errors import CancelledError, InputError, OutputError
+from conservator.restorers.errors import CancelledError, InputError, OutputError, UnknownNameError
 from conservator.tools.image_io import Picture, content_hash, default_output
 from conservator.tools.image_io.formats import target_format
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
 __all__ = ["Options", "begin", "go_on"]
+
+_DEVICE: Final = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,7 @@ def begin(
         output=output,
         overwrite=options.overwrite,
         suffix=output.suffix if output is not None else ".png",
-        device=options.device or settings.device,
+        device=_device(options.device or settings.device),
         dry_run=options.dry_run,
     )
     folder = _new_folder(request, options, settings)
@@ -158,12 +161,23 @@ def _budget(options: Options, preset: Preset) -> Budget:
     )
 
 
+def _device(name: str) -> str:
+    """A device's name; whether it is there shows when it is used, because looking takes torch.
+
+    Raises:
+        UnknownNameError: no device is called that.
+    """
+    if _DEVICE.fullmatch(name) is None:
+        raise UnknownNameError("device", name, ("auto", "cpu", "cuda", "cuda:N", "mps"))
+    return name
+
+
 def _output(image: ImageLike, options: Options) -> Path | None:
     """Where the result goes; refuses at once what would be refused after the work.
 
     Raises:
         UnknownNameError: a suffix that is not written.
-        OutputError: it exists, is the input, or its folder is not there.
+        OutputError: it exists, or its folder is not there.
     """
     if options.output is None:
         if options.dry_run or not isinstance(image, (str, Path)):

@@ -9,7 +9,12 @@ from conservator.agent.events import LimitReached, ToolFinished, ToolProgressed,
 from conservator.agent.saving import artifact_samples
 from conservator.policies.attempt import Attempt, ToolCall, find_attempt
 from conservator.restorers.degradations.vocabulary import Kind
-from conservator.restorers.errors import CancelledError, ConservatorError, OutputError
+from conservator.restorers.errors import (
+    BackendMissingError,
+    CancelledError,
+    ConservatorError,
+    OutputError,
+)
 from conservator.tools.restore import Treated, blended, restore_tool
 
 if TYPE_CHECKING:
@@ -24,6 +29,7 @@ def act(state: RunState, context: RunContext) -> dict[str, Any]:
 
     Raises:
         CancelledError: the caller asked to stop; the queue is then as it was.
+        BackendMissingError: the caller asked for a device that is not there.
     """
     call, *rest = state["queue"]
     attempts = tuple(state["attempts"])
@@ -42,9 +48,9 @@ def act(state: RunState, context: RunContext) -> dict[str, Any]:
         context.raise_if_cancelled()
         context.emit(LimitReached, limit="seconds")
         return {"limit": "seconds", "queue": (), "spent": spent}
-    except OutputError:
-        raise
     except ConservatorError as error:
+        if isinstance(error, OutputError) or _names_the_device(error, context):
+            raise
         failed = Attempt(id=name, call=call, status="failed", error=str(error))
         context.emit(ToolFinished, attempt=name, seconds=0.0, error=str(error))
         return {"attempts": (failed,), "queue": tuple(rest), "spent": spent}
@@ -62,6 +68,11 @@ def act(state: RunState, context: RunContext) -> dict[str, Any]:
     )
     context.emit(ToolFinished, attempt=name, seconds=treated.seconds, error="")
     return {"attempts": (made,), "queue": tuple(rest), "spent": spent}
+
+
+def _names_the_device(error: ConservatorError, context: RunContext) -> bool:
+    """Whether the caller asked for a device that is not there: no other restorer would help."""
+    return isinstance(error, BackendMissingError) and context.device != "auto"
 
 
 def _treated_kinds(call: ToolCall, attempts: tuple[Attempt, ...]) -> dict[Kind, float]:

@@ -232,6 +232,7 @@ def test_a_restorer_that_fails_is_a_failed_attempt(
     ("arguments", "error", "named"),
     [
         ({"policy": "careful"}, UnknownNameError, "careful"),
+        ({"device": "toaster"}, UnknownNameError, "toaster"),
         ({"targets": "noise<=tiny"}, UnknownNameError, "tiny"),
         ({"targets": "noise"}, PromptError, "noise"),
         ({"output": "out.xyz"}, UnknownNameError, "xyz"),
