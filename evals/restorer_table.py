@@ -29,10 +29,11 @@ from conservator.evals.cases import CASES, Case, Sample, samples
 from conservator.evals.fidelity import Fidelity, fidelity
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import Kind, Level, value_of
+from conservator.restorers.errors import UsageError
 from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.tools.instruments import measure
 
-__all__ = ["machine", "markdown", "measure_case"]
+__all__ = ["machine", "markdown", "measure_case", "renew_card"]
 
 Image = npt.NDArray[np.float32]
 UNDO = (
@@ -48,6 +49,7 @@ UNDO = (
     Kind.RAIN,
     Kind.LOW_LIGHT,
 )
+BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 COLUMNS = ("untouched", "classical", "llmra", "false text", "inspected", "inspected + CEM", "blind")
 
 
@@ -157,11 +159,26 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def renew_card(path: Path, table: str) -> None:
+    """Put a table between the marks of a model card.
+
+    Raises:
+        UsageError: the card has no marks.
+    """
+    text = path.read_text(encoding="utf-8")
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise UsageError(f"{path} has no place for the table: add {BEGIN} and {END}")
+    path.write_text(f"{head}{BEGIN}\n{table}\n{END}{tail}", encoding="utf-8")
+
+
 def main() -> int:
     """Measure, write the JSON, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--dev", type=Path, required=True, help="development images")
     parser.add_argument("--out", type=Path, help="JSON file to write")
+    parser.add_argument("--card", type=Path, help="model card whose table to renew")
     parser.add_argument("--limit", type=int, help="at most so many images a case")
     parser.add_argument("--case", action="append", help="only these rows")
     parser.add_argument("--column", action="append", choices=COLUMNS, help="only these columns")
@@ -176,6 +193,8 @@ def main() -> int:
         if options.out:
             record = {"machine": machine(), "rows": rows}
             options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    if options.card:
+        renew_card(options.card, markdown(rows))
     sys.stdout.write(markdown(rows) + "\n")
     return 0
 
