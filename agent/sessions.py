@@ -54,6 +54,7 @@ THREAD: Final = "run"
 """A run folder holds one run, so its checkpoints need no other name."""
 
 _FORMAT: Final = 1
+_STRIP_ROWS: Final = 64
 
 
 class RunRequest(BaseModel):
@@ -289,20 +290,23 @@ class RunFolder:
 
 def unit_range(samples: npt.NDArray[Any]) -> Pixels:
     """uint8, uint16 or float32 samples as float32 in [0, 1]."""
-    if samples.dtype == np.uint8:
-        return samples.astype(np.float32) / np.float32(255)
-    if samples.dtype == np.uint16:
-        return samples.astype(np.float32) / np.float32(65535)
-    return samples.astype(np.float32, copy=False)
+    full = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(samples.dtype)
+    if full is None:
+        return samples.astype(np.float32, copy=False)
+    return np.divide(samples, np.float32(full), dtype=np.float32)
 
 
 def full_range(samples: npt.NDArray[Any], depth: str) -> npt.NDArray[Any]:
     """Samples in [0, 1] as `uint8`, `uint16` or `float32`."""
-    if depth == "uint8":
-        return np.asarray(np.rint(np.clip(samples, 0, 1) * 255), dtype=np.uint8)
-    if depth == "uint16":
-        return np.asarray(np.rint(np.clip(samples, 0, 1) * 65535), dtype=np.uint16)
-    return samples.astype(np.float32, copy=False)
+    if depth == "float32":
+        return samples.astype(np.float32, copy=False)
+    full, kind = (255, np.uint8) if depth == "uint8" else (65535, np.uint16)
+    result = np.empty(samples.shape, kind)
+    # Strips stay in the cache; whole 24-megapixel temporaries took ten times as long.
+    for top in range(0, len(samples), _STRIP_ROWS):
+        strip = np.clip(samples[top : top + _STRIP_ROWS], 0, 1) * np.float32(full)
+        result[top : top + _STRIP_ROWS] = np.rint(strip, out=strip)
+    return result
 
 
 def free_folder(path: Path) -> Path:
