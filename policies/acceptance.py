@@ -110,7 +110,7 @@ def judge(
         treated: kind -> strength over the whole chain that led to the candidate.
         preset: the thresholds.
         directions: metric -> which way is better.
-        prior: dB that the tools of the chain gained where they were measured on this kind and level.
+        prior: dB that the tools of the chain gained where they were measured, summed over what they treated.
     """
     votes = _votes(before.scores, after.scores, preset, directions)
     balance = vote_balance(votes, preset)

@@ -76,7 +76,7 @@ class GainWeights(_Data):
     Attributes:
         severity: per unit of severity taken off the treated kinds, weighted by the finding's confidence.
         votes: for the balance of the metric votes, [-1, 1].
-        prior: per dB of the gain measured for this restorer on this kind and level (preferences.yaml).
+        prior: per dB of the gains measured for its restorers on these kinds and levels (preferences.yaml).
         change: taken off per unit of low-pass change, so that of two equal results the closer one wins.
     """
 

@@ -79,10 +79,11 @@ def conclude(
 
 def _why_untouched(situation: Situation, plan_reason: str) -> str:
     if situation.attempts:
-        refused = [a for a in situation.attempts if not a.accepted]
-        last = refused[-1] if refused else situation.attempts[-1]
-        why = last.error or (last.verdict.reason if last.verdict else "")
-        return f"{len(refused)} of {len(situation.attempts)} attempts refused; last: {why}"
+        last = situation.attempts[-1]
+        why = last.error or (last.verdict.reason if last.verdict else "not judged")
+        if last.accepted:
+            why = f"{why}, but no gain on the whole ({last.gain:+.2f})"
+        return f"none of {len(situation.attempts)} attempts was better; the last one: {why}"
     unsure = [f for f in situation.report.findings if f.level > Level.ABSENT]
     if not unsure:
         return "nothing found that needs treatment"

@@ -47,11 +47,11 @@ def judge(state: RunState, context: RunContext) -> dict[str, Any]:
 
 
 def _prior(attempts: tuple[Attempt, ...], attempt: Attempt, context: RunContext) -> float:
-    """Mean measured gain, in dB, of the tools that led to an attempt; a blend promises its share."""
-    gains = []
+    """Measured gains, in dB, of the tools that led to an attempt, over all it treated; a blend promises its share."""
+    promised = 0.0
     for step in chain_of((*attempts[:-1], attempt), attempt.id):
         for kind, strength in step.call.prompt.degradations.items():
             level = level_of(kind, strength)
             gain = context.preferences.gain(step.call.restorer, kind, level)
-            gains.append((gain or 0.0) * step.call.blend)
-    return sum(gains) / len(gains) if gains else 0.0
+            promised += (gain or 0.0) * step.call.blend
+    return promised
