@@ -98,7 +98,7 @@ def begin(
             on_event, cancel, seconds_before=options.clock() - clock_from, resumed=False
         )
     except BaseException:
-        folder.discard()
+        folder.discard_unused()
         raise
 
 

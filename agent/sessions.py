@@ -93,6 +93,7 @@ class RunFolder:
         """Wrap a folder that exists; a temporary one is removed by `discard`."""
         self.path = path
         self.temporary = temporary
+        self._made = False
         self._cached: tuple[str, Pixels] | None = None
 
     @classmethod
@@ -108,12 +109,14 @@ class RunFolder:
         if path.is_dir() and any(path.iterdir()):
             way = "resume it" if (path / "request.json").exists() else "empty it"
             raise UsageError(f"run folder {str(path)!r} is not empty; {way} or give another one")
+        folder = cls(path)
+        folder._made = not path.exists()
         try:
             (path / "artifacts").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             reason = error.strerror or str(error)
             raise OutputError(f"cannot make run folder {str(path)!r}: {reason}") from error
-        return cls(path)
+        return folder
 
     @classmethod
     def create_temporary(cls, parent: Path | None) -> RunFolder:
@@ -148,6 +151,17 @@ class RunFolder:
         """Remove a temporary folder; leave any other one."""
         if self.temporary:
             shutil.rmtree(self.path, ignore_errors=True)
+
+    def discard_unused(self) -> None:
+        """After a failure: remove what this run put into the folder, unless a candidate is worth going on from."""
+        if self.temporary or not any((self.path / "artifacts").iterdir()):
+            for path in self.path.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+            if self.temporary or self._made:
+                self.path.rmdir()
 
     def write_request(self, request: RunRequest) -> None:
         """Keep what was asked for."""

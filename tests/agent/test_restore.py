@@ -268,6 +268,20 @@ def test_wrong_inputs_are_typed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [text]
 
 
+@pytest.mark.parametrize("made", [True, False])
+def test_a_failure_before_the_first_candidate_leaves_no_folder(
+    noisy_png: Path, quick: Preset, monkeypatch: pytest.MonkeyPatch, made: bool
+) -> None:
+    folder = noisy_png.parent / "run"
+    if not made:
+        folder.mkdir()
+    monkeypatch.setenv("CONSERVATOR_PREFERENCES", str(noisy_png))
+    with pytest.raises(UsageError, match="preferences"):
+        restore(noisy_png, policy=quick, run_dir=folder)
+    assert folder.exists() is not made
+    assert made or not any(folder.iterdir())
+
+
 def test_a_run_folder_that_is_not_empty_is_refused(noisy_png: Path, quick: Preset) -> None:
     with pytest.raises(UsageError, match="not empty"):
         restore(noisy_png, policy=quick, run_dir=noisy_png.parent)
