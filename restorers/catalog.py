@@ -44,6 +44,9 @@ def _classical(card: str, build: str) -> Entry:
 
 
 _BUILT_IN: Final[dict[str, Entry]] = {
+    "llmra": Entry(
+        "conservator.restorers.llmra.card:CARD", "conservator.restorers.llmra.restorer:build"
+    ),
     "classical-nlm": _classical("NLM", "denoise:NonLocalMeans"),
     "classical-wavelet": _classical("WAVELET", "denoise:Wavelet"),
     "classical-dct": _classical("DCT", "denoise:SlidingDct"),

@@ -22,7 +22,7 @@ from conservator.restorers.layers.text import AttentionBlock, CrossAttention
 from conservator.restorers.llmra.config import LLMRAConfig
 from conservator.restorers.llmra.text import build_text_encoder
 
-__all__ = ["CAFF", "CEM", "DMM", "LLMRA", "DCFormer", "triplet_loss"]
+__all__ = ["CAFF", "CEM", "DMM", "LLMRA", "ContextGate", "DCFormer", "triplet_loss"]
 
 
 class ResidualBlock(nn.Module):
@@ -32,8 +32,6 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        with torch.no_grad():
-            self.second.weight.mul_(0.1)  # stacks without a norm start near the identity
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""
@@ -116,6 +114,29 @@ class DMM(nn.Module):
         return self.block(y if self.fusion is None else self.fusion(x, y))
 
 
+class ContextGate(nn.Module):
+    """Channel gains and offsets of the decoder levels without a DMM, from Z and the latent map's mean.
+
+    Not in the paper: where the compact size leaves a DMM out, this is the cheap way for text and global tone to act.
+    """
+
+    def __init__(self, latent: int, context: int, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.widths = widths
+        self.norm = nn.LayerNorm(latent + context)
+        self.hidden = nn.Linear(latent + context, 2 * context)
+        self.output = nn.Linear(2 * context, 2 * sum(widths))
+
+    def forward(self, latent: Tensor, z: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """(B, C, h, w) and (B, T, D) to a (gain, offset) pair of (B, width, 1, 1) a level."""
+        pooled = torch.cat([latent.mean(dim=(2, 3)), z.mean(dim=1).to(latent.dtype)], dim=1)
+        both = self.output(F.gelu(self.hidden(self.norm(pooled))))[:, :, None, None]
+        gains, offsets = both.chunk(2, dim=1)
+        return list(
+            zip(gains.split(self.widths, dim=1), offsets.split(self.widths, dim=1), strict=True)
+        )
+
+
 class DCFormer(nn.Module):
     """The four-level U-Net with one DMM a decoder level."""
 
@@ -163,8 +184,12 @@ class DCFormer(nn.Module):
         self.decoder = nn.ModuleList(stage(i, widths[i], config.blocks[i]) for i in range(3))
         self.refine = stage(0, last, config.refinement)
         self.output = nn.Conv2d(last, 3 * self.unshuffle**2, 3, padding=1, bias=False)
-        with torch.no_grad():
-            self.output.weight.mul_(0.1)  # start at the identity
+        gated = [i for i in range(3) if i not in config.dmm_levels]
+        self.gated = gated
+        self.gate = (
+            ContextGate(c[3], config.text_width, tuple(widths[i] for i in gated)) if gated else None
+        )
+        self._initialise()
 
     @property
     def multiple(self) -> int:
@@ -180,11 +205,32 @@ class DCFormer(nn.Module):
             skips.append(x)
             x = down(x)
         x = self.latent(self._modulated(3, x, z))
+        gates = dict(zip(self.gated, self.gate(x, z), strict=True)) if self.gate else {}
         for i in (2, 1, 0):
             x = self.reduce[i](torch.cat([self.up[i](x), skips[i]], dim=1))
+            if i in gates:
+                gain, offset = gates[i]
+                x = x * (1 + gain) + offset
             x = self.decoder[i](self._modulated(i, x, z))
         residual = F.pixel_shuffle(self.output(self.refine(x)), self.unshuffle)
         return image + residual
+
+    def _initialise(self) -> None:
+        """Keep the variance from layer to layer.
+
+        PyTorch's default shrinks it threefold at each convolution, so the deep levels, where text and global tone come in, hardly
+        spoke at first: noise was learned, haze and darkness were not.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        with torch.no_grad():
+            for module in self.modules():
+                if isinstance(module, ResidualBlock):
+                    module.second.weight.mul_(0.2)  # stacks without a norm start near the identity
+            self.output.weight.mul_(0.1)
 
     def _modulated(self, level: int, x: Tensor, z: Tensor) -> Tensor:
         name = str(level)

@@ -13,7 +13,8 @@ from conservator.restorers.llmra.config import CONFIGS
 from conservator.restorers.llmra.network import LLMRA
 from conservator.restorers.prompts.llmra import render
 from conservator.restorers.prompts.model import RestorationPrompt
-from conservator.restorers.weights import apply_weights, configured_weights
+from conservator.restorers.training.loop import autocast
+from conservator.restorers.weights import apply_weights, checksum, configured_weights
 
 __all__ = ["LLMRARestorer", "build"]
 
@@ -40,10 +41,20 @@ class LLMRARestorer:
     def __init__(self, configuration: str, weights_path: str | Path | None = None) -> None:
         self.model = LLMRA(CONFIGS[configuration]).eval().requires_grad_(False)
         apply_weights(self.model, configured_weights(CARD, configuration, weights_path))
+        self.weights_sha256 = (
+            checksum(Path(weights_path))
+            if weights_path is not None
+            else CARD.configurations[configuration].sha256
+        )
+        self._half = False
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Move the network; `channels_last` because its convolutions run faster that way."""
-        self.model.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)
+        """Move the network; `channels_last` because its convolutions run faster that way.
+
+        bfloat16 is autocast: weights and the image itself stay float32, only the residual is rounded.
+        """
+        self.model.to(device=device).to(memory_format=torch.channels_last)
+        self._half = dtype == torch.bfloat16
 
     def render(self, prompt: RestorationPrompt) -> str:
         """The LLMRA sentences."""
@@ -54,19 +65,18 @@ class LLMRARestorer:
     def prepare(self, image: Tensor, prompt: RestorationPrompt, *, seed: int) -> LLMRAGuidance:
         """Encode the prompt; under `<restore>` let CEM correct it by views of the whole image."""
         text = [self.render(prompt)]
-        parameter = next(self.model.ct.parameters())
+        device = next(self.model.ct.parameters()).device
         cem = self.model.cem
         if cem is None or not (prompt.blind and prompt.degradations):
             return LLMRAGuidance(self.model.context(text))
-        views = [
-            cem.image_tokens(view.to(parameter.device, parameter.dtype))
-            for view in _views(image, cem.fold)
-        ]
+        views = [cem.image_tokens(view.to(device)) for view in _views(image, cem.fold)]
         return LLMRAGuidance(self.model.context(text, tokens=torch.cat(views, dim=1)))
 
     def restore_tile(self, tile: Tensor, guidance: LLMRAGuidance) -> Tensor:
         """Restore one padded tile (1, 3, h, w)."""
-        return self.model.network(tile, guidance.context).clamp(0, 1)
+        with autocast(tile.device, self._half):
+            restored = self.model.network(tile, guidance.context)
+        return restored.float().clamp(0, 1)
 
 
 def _views(image: Tensor, fold: int) -> list[Tensor]:

@@ -38,7 +38,7 @@ FIRST = Mixture(
     counts=(0.05, 0.95, 0.0, 0.0),
     partial=0.0,
 )
-"""The first tenth of stage 1: what is removed at each pixel's own surroundings, one kind at a time."""
+"""The first eighth of stage 1: what is removed at each pixel's own surroundings, one kind at a time."""
 
 
 def sentence(asked: dict[Kind, float], rng: random.Random) -> str:
@@ -100,7 +100,7 @@ def train(
     inspector: Inspector | None = None,
     batch: int = 32,
     lr: float = 5e-4,
-    sizes: tuple[tuple[float, int], ...] = ((0.0, 64), (0.35, 96), (0.8, 128)),
+    sizes: tuple[tuple[float, int], ...] = ((0.0, 64), (0.6, 96), (0.9, 128)),
     compile_network: bool | None = None,
     seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
@@ -168,7 +168,7 @@ def train(
         while True:
             size = next(side for share, side in reversed(sizes) if trainer.progress >= share)
             count = max(2, round(batch * (first_size / size) ** 2))
-            maker.mixture = FIRST if stage == 1 and trainer.progress < 0.1 else mixture
+            maker.mixture = FIRST if stage == 1 and trainer.progress < 0.12 else mixture
             pairs = maker.pairs(bank.patches(count, size, maker.rng))
             yield partial(loss, pairs)
 

@@ -95,6 +95,7 @@ class Trainer:
             trained, lr=budget.lr, betas=(0.9, 0.999), weight_decay=budget.weight_decay, fused=True
         )
         self.step, self.spent_s, self.since_start = 0, 0.0, 0
+        self.typical_norm = 0.0
         out.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -157,7 +158,7 @@ class Trainer:
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.budget.clip)
-            if torch.isfinite(norm):
+            if self._usual(float(norm)):
                 self.optimiser.step()
                 self._average()
                 total, seen = total + float(loss.detach()), seen + 1
@@ -177,6 +178,19 @@ class Trainer:
         self.save()
         if self.validate is not None:
             self._validate()
+
+    def _usual(self, norm: float) -> bool:
+        """Whether a gradient may be used: finite, and not far beyond the last ones.
+
+        One batch of an unlucky draw once threw a network off for good, clipping notwithstanding: Adam divides the scale out.
+        """
+        if not math.isfinite(norm):
+            return False
+        usual = self.since_start < 50 or norm < 6 * self.typical_norm
+        # An outlier moves the scale too, a little, so that a lasting change is followed.
+        share = 0.05 if usual else 0.01
+        self.typical_norm += share * (norm - self.typical_norm) if self.typical_norm else norm
+        return usual
 
     def _average(self) -> None:
         # A young average forgets faster, or it would remember the random start.

@@ -31,33 +31,44 @@ class Reading:
 class _Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.body = nn.Sequential(*_convolution(channels, channels), *_convolution(channels, channels)[:2])
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.relu(self.first(x)))
+        return F.relu(x + self.body(x))
+
+
+def _convolution(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+    """Batch norm, not a norm per picture: the strength of noise is what is to be read."""
+    return [
+        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    ]
 
 
 def _trunk(fold: int, widths: tuple[int, ...]) -> nn.Sequential:
-    layers: list[nn.Module] = [
-        nn.Conv2d(3 * fold**2, widths[0], 3, padding=1),
-        _Residual(widths[0]),
-    ]
+    layers = [*_convolution(6 * fold**2, widths[0]), _Residual(widths[0])]
     for a, b in pairwise(widths):
-        layers += [nn.ReLU(), nn.Conv2d(a, b, 3, stride=2, padding=1), _Residual(b)]
+        layers += [*_convolution(a, b, stride=2), _Residual(b)]
     return nn.Sequential(*layers)
+
+
+def _with_detail(x: Tensor) -> Tensor:
+    """(B, 3, H, W) to (B, 6, H, W): centred, and its high frequencies, which are faint, amplified."""
+    smooth = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    return torch.cat([x - 0.5, 4 * (x - smooth)], dim=1)
 
 
 class Estimator(nn.Module):
     """Reads degradations off crops (fine structure) and a thumbnail (light, haze, layout).
 
-    The crops are folded by 2, so that no detail is averaged away; their features are pooled to mean and standard
+    The crops are folded by 4, so that no detail is averaged away; their features are pooled to mean and standard
     deviation over all places of all crops, so any number of crops of any size gives one reading.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (32, 64, 96, 128), hidden: int = 192) -> None:
+    def __init__(self, widths: tuple[int, ...] = (64, 96, 128), hidden: int = 192) -> None:
         super().__init__()
-        self.fine = _trunk(2, widths)
+        self.fine = _trunk(4, widths)
         self.coarse = _trunk(2, (32, 64, 96))
         features = 2 * widths[-1] + 2 * 96
         kinds = len(Kind)
@@ -78,9 +89,9 @@ class Estimator(nn.Module):
     def forward(self, crops: Tensor, thumbnail: Tensor) -> Reading:
         """Read (B, N, 3, h, w) crops and (B, 3, THUMBNAIL, THUMBNAIL)."""
         b, n = crops.shape[:2]
-        fine = self.fine(F.pixel_unshuffle(crops.flatten(0, 1) - 0.5, 2))
+        fine = self.fine(F.pixel_unshuffle(_with_detail(crops.flatten(0, 1)), 4))
         pooled = self._pooled(fine).view(b, n, -1).mean(1)
-        coarse = self._pooled(self.coarse(F.pixel_unshuffle(thumbnail - 0.5, 2)))
+        coarse = self._pooled(self.coarse(F.pixel_unshuffle(_with_detail(thumbnail), 2)))
         out = self.head(torch.cat([pooled, coarse], dim=1))
         k = len(Kind)
         return Reading(out[:, :k], out[:, k : 2 * k].sigmoid(), out[:, 2 * k].sigmoid())

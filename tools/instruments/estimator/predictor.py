@@ -30,9 +30,9 @@ def _starts(length: int) -> list[int]:
 
 
 def crops_of(image: Tensor) -> Tensor:
-    """Native-resolution crops (1, N, 3, h, w) of (1, 3, H, W); sides even, at least 16 px by mirroring."""
+    """Native-resolution crops (1, N, 3, h, w) of (1, 3, H, W); sides multiples of 4, at least 16 px by mirroring."""
     h, w = image.shape[-2:]
-    side_h, side_w = min(h, CROP) // 2 * 2, min(w, CROP) // 2 * 2
+    side_h, side_w = min(h, CROP) // 4 * 4, min(w, CROP) // 4 * 4
     if min(h, w) < 16:
         rows = torch.arange(max(16, side_h)) % (2 * h)
         columns = torch.arange(max(16, side_w)) % (2 * w)

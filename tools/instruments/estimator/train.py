@@ -20,7 +20,7 @@ from conservator.tools.instruments.estimator.network import CROP, THUMBNAIL, Est
 
 __all__ = ["quality_of", "train"]
 
-VIEW = 224
+VIEW = 192
 """Side of the synthetic whole picture, px: a crop of CROP and a thumbnail are taken from it."""
 
 MIXTURE = Mixture(
@@ -64,7 +64,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     weights: Path | None = None,
-    batch: int = 24,
+    batch: int = 32,
     lr: float = 1e-3,
     seed: int = 0,
     restore: Callable[[Tensor, list[dict[Kind, float]]], Tensor] | None = None,
