@@ -267,8 +267,9 @@ class _Session:
         return result
 
     def _config(self) -> RunnableConfig:
-        # Inspect, plan, finish, and for each attempt at most act, score, judge, plan.
-        steps = 8 + 4 * (self._request.preset.max_attempts + 1)
+        # Inspect, plan, finish, and for each attempt at most act, score, judge, plan; each restorer fails at most once.
+        attempts = self._request.preset.max_attempts + len(catalog.cards())
+        steps = 8 + 4 * (attempts + 1)
         return {"configurable": {"thread_id": THREAD}, "recursion_limit": steps}
 
     def _context(self, listener: OnEvent, cancel: Signal | None, spent: float) -> RunContext:

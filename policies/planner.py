@@ -87,9 +87,10 @@ def plan(situation: Situation) -> Plan:
     todo = actionable(situation.report, situation.preset, situation.targets)
     if not todo:
         return Plan(reason="nothing found that is certain and bad enough to treat")
-    left = situation.preset.max_attempts - len(situation.attempts)
+    made = [a for a in situation.attempts if a.status != "failed"]
+    left = situation.preset.max_attempts - len(made)
     if left <= 0:
-        return Plan(reason=f"{len(situation.attempts)} attempts made, as many as the policy allows")
+        return Plan(reason=f"{len(made)} attempts made, as many as the policy allows")
     call = _retry(situation)
     if call is not None:
         return Plan(calls=(call,), reason=call.rationale)
@@ -199,12 +200,12 @@ def _next_step(
 ) -> ToolCall | None:
     """The first group of kinds, with the best restorer that was not tried for it on this node."""
     tried = [*(a.call for a in situation.attempts), *planned]
+    # What failed once (no weights, no memory) would fail again.
+    broken = {a.call.restorer for a in situation.attempts if a.status == "failed"}
+    cards = {name: card for name, card in situation.cards.items() if name not in broken}
+    margin = situation.preset.specialist_margin
     options = {
-        f.kind: list(
-            situation.preferences.ranked(
-                f.kind, f.level, situation.cards, margin=situation.preset.specialist_margin
-            )
-        )
+        f.kind: list(situation.preferences.ranked(f.kind, f.level, cards, margin=margin))
         for f in remaining
     }
     findings = {f.kind: f for f in remaining}

@@ -99,7 +99,7 @@ class Preset(_Data):
         level: overrides of `minimal_level` by kind.
         leave: kinds that are only treated when a target names them.
         target_level: without targets of the user's, each treated kind shall fall to this level.
-        max_attempts: candidates judged in a run at most, blends included.
+        max_attempts: candidates judged in a run at most, blends included, failed tools not.
         candidates: candidates tried for one step before choosing among them.
         max_redos: times a good but incomplete treatment is redone from the original.
         strength_bias: added to the measured severity in first prompts.

@@ -133,6 +133,10 @@ def test_a_failed_tool_gives_way_to_the_next() -> None:
     failed = Attempt(id="a1", call=call, status="failed", error="no weights")
     (other,) = plan(situation(NOISE, attempts=(failed,))).calls
     assert other.restorer == "classical-nlm"
+    # It is not asked again for another kind either, and does not count among the attempts.
+    one = load_preset("fast")
+    (first,) = plan(situation(NOISE, JPEG, preset=one, attempts=(failed,))).calls
+    assert first.restorer == "classical-nlm"
 
 
 def test_a_refused_composite_falls_back_to_one_kind_at_a_time() -> None:
