@@ -13,7 +13,19 @@ from typing import Any
 
 import click
 
-__all__ = ["Bar", "bar", "columns", "emit", "emit_json", "emit_path", "one_line", "say"]
+from conservator.agent.cli.exit_code import ExitCode
+
+__all__ = [
+    "Bar",
+    "bar",
+    "columns",
+    "emit",
+    "emit_json",
+    "emit_path",
+    "mute_stdout",
+    "one_line",
+    "say",
+]
 
 
 def say(text: str = "") -> None:
@@ -21,19 +33,30 @@ def say(text: str = "") -> None:
     click.echo(text, err=True)
 
 
-def emit(text: str) -> None:
-    """Data: a line on stdout."""
-    click.echo(text)
+def emit(text: str | bytes) -> None:
+    """Data: a line on stdout; ends the command when its reader has gone."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        mute_stdout()
+        raise click.exceptions.Exit(ExitCode.DONE) from None
+
+
+def mute_stdout() -> None:
+    """Keep Python from complaining at exit that nobody reads what is left in the buffer."""
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    os.close(devnull)
 
 
 def emit_path(path: Path) -> None:
     """Data: a path, byte for byte as the file system names it."""
-    click.echo(os.fsencode(path))
+    emit(os.fsencode(path))
 
 
 def emit_json(data: object) -> None:
     """Data: one JSON document, strict, so numbers that are not finite become null."""
-    click.echo(json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False))
+    emit(json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def _finite(data: object) -> object:
@@ -78,10 +101,12 @@ class _TerminalBar(Bar):
         self._task = progress.add_task("", total=None)
 
     def stage(self, text: str) -> None:
-        self._progress.reset(self._task, description=text, total=None)
+        # A task cannot lose its total again, so that an unknown end takes a new one.
+        self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(text, total=None)
 
     def advance(self, done: int, total: int) -> None:
-        self._progress.update(self._task, completed=done, total=total)
+        self._progress.update(self._task, completed=done, total=total, refresh=True)
 
 
 @contextmanager

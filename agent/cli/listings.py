@@ -44,19 +44,19 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     kinds = [kind.replace("_", " ") for kind in entry["treats"]]
     return (
         entry["name"],
-        "all kinds" if len(kinds) == _kinds() else ", ".join(kinds),
+        "all kinds" if len(kinds) == _kinds() else ", ".join(kinds) or "as trained",
         entry["prompt_style"],
-        ", ".join(_size(*size) for size in entry["configurations"].items()) or "-",
+        ", ".join(filter(None, (_size(*size) for size in entry["configurations"].items()))) or "-",
         entry["licence"],
         "yes" if entry["commercial_use"] else "no",
     )
 
 
 def _size(name: str, configuration: dict[str, Any]) -> str:
-    millions = configuration["parameters_m"]
-    if not millions and not configuration["weights"]:
-        return name
-    return f"{name} {millions:g} M" + ("" if configuration["weights"] else " (no weights shipped)")
+    """Millions of parameters; "" for tools without a network."""
+    if configuration["weights"]:
+        return f"{name} {configuration['parameters_m']:g} M"
+    return f"{name} (bring weights)" if name == "paper" or configuration["parameters_m"] else ""
 
 
 def _kinds() -> int:

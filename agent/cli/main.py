@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 import warnings
@@ -12,7 +11,7 @@ import click
 
 import conservator
 from conservator.agent.cli.apply import apply
-from conservator.agent.cli.console import one_line
+from conservator.agent.cli.console import mute_stdout, one_line
 from conservator.agent.cli.degrade import degrade
 from conservator.agent.cli.doctor import doctor
 from conservator.agent.cli.exit_code import ExitCode
@@ -82,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
             return int(code or ExitCode.DONE)
         except BrokenPipeError:
-            _mute_stdout()
+            mute_stdout()
             return ExitCode.DONE
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
@@ -115,16 +114,6 @@ def _explained(error: BaseException) -> tuple[ExitCode, str]:
         return ExitCode.FAILED, "out of memory; close other programs or give a smaller picture"
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return ExitCode.FAILED, f"{what} (unexpected; --debug shows where)"
-
-
-def _mute_stdout() -> None:
-    """Whoever read our stdout has gone; Python must not complain about that when it flushes at exit."""
-    try:
-        devnull = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(devnull, sys.stdout.fileno())
-        os.close(devnull)
-    except OSError:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
 
 
 if __name__ == "__main__":

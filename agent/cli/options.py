@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +14,8 @@ __all__ = [
     "PATH",
     "SEED",
     "Command",
-    "Number",
+    "above",
+    "device_name",
     "device_option",
     "json_option",
     "output_option",
@@ -29,32 +31,24 @@ PATH = click.Path(path_type=Path)
 SEED = click.IntRange(0, 2**63 - 1)
 
 
-class Number(click.ParamType):
-    """A finite number with bounds; `nan` and `inf` compare their way around click's own ranges."""
+def above(bound: float) -> Callable[[click.Context, click.Parameter, float | None], float | None]:
+    """A callback that accepts finite numbers above `bound`; `nan` and `inf` compare their way around click's ranges."""
 
-    name = "number"
+    def check(context: click.Context, option: click.Parameter, value: float | None) -> float | None:
+        if value is None or (math.isfinite(value) and value > bound):
+            return value
+        raise click.BadParameter(
+            f"{value:g} is not a finite number above {bound:g}", context, option
+        )
 
-    def __init__(
-        self, *, above: float | None = None, least: float | None = None, unit: str = ""
-    ) -> None:
-        """Accept numbers greater than `above` and not less than `least`."""
-        self._above, self._least, self._unit = above, least, unit
+    return check
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Read a number."""
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            self.fail(f"{value!r} is not a number", param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is not a finite number; leave the option out instead", param, ctx)
-        if self._above is not None and number <= self._above:
-            self.fail(f"{value} is not above {self._above:g} {self._unit}".rstrip(), param, ctx)
-        if self._least is not None and number < self._least:
-            self.fail(f"{value} is below {self._least:g} {self._unit}".rstrip(), param, ctx)
-        return number
+
+def device_name(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """A callback that accepts names of devices; whether one is there is for torch to say, later."""
+    if value is None or re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+        return value
+    raise click.BadParameter(f"{value!r} is not auto, cpu, mps, cuda or cuda:N", context, option)
 
 
 class Command(click.Command):
@@ -90,6 +84,7 @@ def device_option(function: _F) -> _F:
     return click.option(
         "--device",
         metavar="NAME",
+        callback=device_name,
         help="Where networks compute: auto, cpu, cuda, cuda:1. Default: CONSERVATOR_DEVICE or auto.",
     )(function)
 

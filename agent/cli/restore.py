@@ -15,7 +15,7 @@ from conservator.agent.cli.interruption import stopping_on_interrupt
 from conservator.agent.cli.options import (
     PATH,
     Command,
-    Number,
+    above,
     device_option,
     json_option,
     output_option,
@@ -51,7 +51,8 @@ __all__ = ["restore"]
 @click.option(
     "--max-seconds",
     metavar="S",
-    type=Number(above=0, unit="seconds"),
+    type=float,
+    callback=above(0),
     help="Stop after so many seconds with the best so far.",
 )
 @click.option(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -12,7 +10,7 @@ import click
 
 from conservator.agent.cli.console import emit_path, say
 from conservator.agent.cli.exit_code import ExitCode
-from conservator.agent.cli.options import PATH, Command, Number, seed_option
+from conservator.agent.cli.options import PATH, Command, above, device_name, seed_option
 from conservator.agent.errors import MissingFileError, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +41,8 @@ __all__ = ["train"]
 @click.option(
     "--minutes",
     metavar="N",
-    type=Number(above=0, unit="minutes"),
+    type=float,
+    callback=above(0),
     default=120,
     show_default=True,
     help="Wall time to spend, earlier parts of a resumed run included.",
@@ -56,7 +55,12 @@ __all__ = ["train"]
     help="Of llmra: 1 accurate sentences; 2 what an inspection would say, errors included (needs --weights).",
 )
 @click.option(
-    "--device", metavar="NAME", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1."
+    "--device",
+    metavar="NAME",
+    callback=device_name,
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda, cuda:1.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--weights", metavar="W", type=PATH, help="Weights to start from (.safetensors).")
@@ -130,7 +134,7 @@ def train(
                 say=say,
             )
     except KeyboardInterrupt:
-        say(f"stopped; go on with: {_again()}")
+        say("stopped; the same command with --resume goes on from the last checkpoint")
         return ExitCode.INTERRUPTED
     emit_path(written)
     return ExitCode.DONE
@@ -156,8 +160,3 @@ def _inspector() -> Callable[[Tensor], list[dict[Kind, float]]] | None:
         ]
 
     return inspect
-
-
-def _again() -> str:
-    given = [word for word in sys.argv[1:] if word != "--resume"]
-    return shlex.join(["conservator", *given, "--resume"])
