@@ -307,7 +307,7 @@ def unit_range(samples: npt.NDArray[Any]) -> Pixels:
     full = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(samples.dtype)
     if full is None:
         return samples.astype(np.float32, copy=False)
-    return np.divide(samples, np.float32(full), dtype=np.float32)
+    return np.asarray(np.divide(samples, np.float32(full), dtype=np.float32), dtype=np.float32)
 
 
 def full_range(samples: npt.NDArray[Any], depth: str) -> npt.NDArray[Any]:
