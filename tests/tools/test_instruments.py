@@ -137,7 +137,9 @@ class TestJpeg:
         assert (luma_table(quality).ravel() == tables[0]).all()
 
     def test_foreign_tables_give_the_nearest_quality_with_less_confidence(self):
-        table = np.clip(luma_table(40).astype(float) * 1.07 + np.arange(64).reshape(8, 8) % 3, 1, 255)
+        table = np.clip(
+            luma_table(40).astype(float) * 1.07 + np.arange(64).reshape(8, 8) % 3, 1, 255
+        )
         quality, confidence = quality_of_tables([table.astype(int).ravel().tolist()])
         assert 33 <= quality <= 42
         assert 0.5 < confidence < 1
@@ -155,9 +157,7 @@ class TestLosses:
     @pytest.mark.parametrize("fraction", [0.01, 0.05, 0.15])
     @pytest.mark.parametrize("salt", [0.0, 0.5])
     def test_pepper_is_counted(self, fraction, salt):
-        hurt = array(
-            synthesis.pepper_noise(tensor(photo()), [fraction], generator(), salt=[salt])
-        )
+        hurt = array(synthesis.pepper_noise(tensor(photo()), [fraction], generator(), salt=[salt]))
         finding = classical(hurt)[Kind.PEPPER_NOISE]
         assert finding.value == pytest.approx(fraction, rel=0.15, abs=0.002)
 

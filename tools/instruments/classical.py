@@ -28,6 +28,7 @@ __all__ = ["classical_findings", "confidence_of", "jpeg_from_tables"]
 
 TRACE_SURPRISE = 12.0
 TRACE_FIT = 0.2
+CLEAR_STEP = 0.2
 
 
 def classical_findings(examination: Examination) -> dict[Kind, Finding]:
@@ -76,12 +77,13 @@ def _exact(examination: Examination, found: dict[Kind, Finding]) -> dict[Kind, F
     if traces.surprise >= TRACE_SURPRISE and traces.fit >= TRACE_FIT:
         exact[Kind.JPEG] = _measured(Kind.JPEG, traces.quality, 0.98)
     lost = losses.pepper + losses.salt
-    if _present(found[Kind.PEPPER_NOISE]) and lost > 0.002:
+    if lost > 0.02 or (lost > 0.002 and _present(found[Kind.PEPPER_NOISE])):
         exact[Kind.PEPPER_NOISE] = _measured(Kind.PEPPER_NOISE, lost, 0.97)
-    if _present(found[Kind.MASK]) and losses.flat > 0.002:
+    framed = losses.flat > 0.004 and losses.step > CLEAR_STEP
+    if framed or (losses.flat > 0.002 and _present(found[Kind.MASK])):
         exact[Kind.MASK] = _measured(Kind.MASK, losses.flat, 0.95)
     sigma = _white_sigma(values)
-    if sigma is not None and _present(found[Kind.NOISE]):
+    if sigma is not None:
         exact[Kind.NOISE] = _measured(Kind.NOISE, sigma, 0.97)
     return exact
 

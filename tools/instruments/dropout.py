@@ -19,6 +19,7 @@ __all__ = ["Losses", "losses_of", "readings"]
 _CONTRAST = 40
 _STEP = 0.08
 _SMALLEST = 12
+_LARGEST_SPECK = 24
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,18 @@ def readings(losses: Losses) -> Readings:
 
 
 def _isolated(sample: Sample, *, black: bool) -> float:
-    """Share of pixels at one end of the scale where the neighbourhood's median is far from it."""
+    """Share of pixels at one end of the scale, in small groups, where the neighbourhood's median is far from it."""
     lost = watched = 0
     for plane in sample.highs if black else sample.lows:
         level = np.asarray(cv2.convertScaleAbs(plane if black else 255 - plane))
         middle = cv2.medianBlur(level, 5) if min(level.shape) >= 5 else level
         far = middle > _CONTRAST
         watched += int(np.count_nonzero(far))
-        lost += int(np.count_nonzero(far & (level <= 1)))
+        ends = (level <= 1).astype(np.uint8)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(ends, connectivity=8)
+        small = stats[:, cv2.CC_STAT_AREA] < _LARGEST_SPECK
+        small[0] = False
+        lost += int(np.count_nonzero(small[labels] & far))
     return lost / watched if watched > 256 else 0.0
 
 
