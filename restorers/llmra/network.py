@@ -50,6 +50,10 @@ class CEM(nn.Module):
         self.norm = nn.LayerNorm(channels)
         heads = max(1, width // 64)
         self.blocks = nn.ModuleList(AttentionBlock(width, heads, channels) for _ in range(2))
+        # CEM begins as the identity, so that stage 2 starts from what stage 1 learned.
+        for name, parameter in self.blocks.named_parameters():
+            if name.split(".", 1)[1].startswith(("attention.project", "mlp.2")):
+                nn.init.zeros_(parameter)
 
     def image_tokens(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) to (B, H W / fold^2, channels)."""

@@ -100,7 +100,7 @@ def train(
     inspector: Inspector | None = None,
     batch: int = 32,
     lr: float = 5e-4,
-    sizes: tuple[tuple[float, int], ...] = ((0.0, 64), (0.6, 96), (0.9, 128)),
+    sizes: tuple[tuple[float, int], ...] = ((0.0, 64), (0.7, 96)),
     compile_network: bool | None = None,
     seed: int = 0,
     say: Callable[[str], None] = lambda text: None,

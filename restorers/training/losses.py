@@ -21,7 +21,7 @@ def tone_weights(degraded: Tensor, target: Tensor) -> Tensor:
     and blur, and a mixture of all kinds does not begin to learn.
     """
     offset = (degraded - target).mean(dim=(2, 3)).abs().mean(dim=1)
-    return 1 / (1 + 12 * offset)
+    return 1 / (1 + 6 * offset)
 
 
 def reconstruction_loss(

@@ -51,8 +51,15 @@ def test_text_changes_the_result(tiny: LLMRA) -> None:
     assert not torch.equal(tiny(image, [CLEAN]), tiny(image, [NOISY]))
 
 
+def test_cem_begins_as_the_identity(tiny: LLMRA) -> None:
+    image = torch.rand(1, 3, 32, 32)
+    assert torch.equal(tiny.context([CLEAN]), tiny.context([CLEAN], image))
+
+
 def test_cem_lets_the_image_change_the_context(tiny: LLMRA) -> None:
     dark, bright = torch.zeros(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    for block in tiny.cem.blocks:
+        torch.nn.init.normal_(block.attention.project.weight)
     assert not torch.allclose(tiny.context([CLEAN], dark), tiny.context([CLEAN], bright))
     # Without an image it is <refine>: the context is the text's alone.
     assert torch.equal(tiny.context([CLEAN]), tiny.context([CLEAN]))

@@ -31,7 +31,9 @@ class Reading:
 class _Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(*_convolution(channels, channels), *_convolution(channels, channels)[:2])
+        self.body = nn.Sequential(
+            *_convolution(channels, channels), *_convolution(channels, channels)[:2]
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x + self.body(x))

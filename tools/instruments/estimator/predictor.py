@@ -17,6 +17,8 @@ from conservator.tools.instruments.learned import LearnedEstimate
 
 __all__ = ["Predictor", "crops_of", "thumbnail_of"]
 
+JUDGED = frozenset({Kind.NOISE, Kind.PEPPER_NOISE, Kind.SNOW, Kind.HAZE, Kind.MASK})
+"""Kinds it reads well enough to be heard: F1 of presence 0.6 and more on held-out photos, see MODEL_CARD.md."""
 CROPS_A_SIDE = 4
 """At most this many crops along each side of a photo."""
 
@@ -89,6 +91,8 @@ class Predictor:
         presence = reading.presence[0].sigmoid().tolist()
         findings = {}
         for i, kind in enumerate(Kind):
+            if kind not in JUDGED:
+                continue
             present = presence[i] >= 0.5
             # An absent kind is written at its identity, whatever the regression leaves as a rest.
             value = (
