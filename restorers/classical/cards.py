@@ -133,6 +133,7 @@ DEBLOCK = _card(
     "JPEG deblocking: mean of shifted re-encodings and of sliding DCT shrinkage",
     Kind.JPEG,
     overlap=64,
+    multiple=16,
     min_side=16,
     seconds_per_mp=0.9,
     paper="Nosratinia, J. VLSI Signal Processing 2001; Foi, Katkovnik and Egiazarian, IEEE TIP 2007",

@@ -6,6 +6,7 @@ lambda grown with the noise measured in the image.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -47,17 +48,26 @@ def deconvolved(pixels: Pixels, kernel: Pixels, strength: float) -> Pixels:
     """
     border = max(32, kernel.shape[0])
     height, width = pixels.shape[:2]
-    # Transforms of 2^n m lengths are much faster than of primes.
-    down, across = border + -(height + 2 * border) % 32, border + -(width + 2 * border) % 32
-    padded = reflected(pixels, border, down, border, across)
+    padded = _framed(pixels, border)
     size = padded.shape[:2]
-    transfer, roughness = _transfer(kernel, size), _roughness(size)
-    inverse = transfer.conj() / (np.abs(transfer) ** 2 + np.float32(strength) * roughness)
+    inverse = _inverse(kernel, size, strength)
     if pixels.ndim == 3:
         inverse = inverse[..., None]
     spectrum = np.fft.rfft2(padded, axes=(0, 1)) * inverse
-    sharp = np.fft.irfft2(spectrum, s=size, axes=(0, 1)).astype(np.float32)
-    return sharp[border : border + height, border : border + width]
+    sharp = np.fft.irfft2(spectrum, s=size, axes=(0, 1))
+    return as_pixels(sharp[border : border + height, border : border + width])
+
+
+def _framed(x: Pixels, border: int) -> Pixels:
+    """Mirror at the border, up to a multiple of 32: transforms of such lengths are much faster than of primes."""
+    down, across = (border + -(side + 2 * border) % 32 for side in x.shape[:2])
+    return reflected(x, border, down, border, across)
+
+
+def _inverse(kernel: Pixels, size: tuple[int, int], strength: float) -> NDArray[np.complex64]:
+    transfer = _transfer(kernel, size)
+    power = np.abs(transfer) ** 2 + np.float32(strength) * _roughness(size)
+    return np.asarray(transfer.conj() / power, np.complex64)
 
 
 def _transfer(kernel: Pixels, size: tuple[int, int]) -> NDArray[np.complex64]:
@@ -193,13 +203,27 @@ class Motion(ClassicalTool):
 
 
 def _motion_direction(grey: Pixels, sigma: float, smooth: float) -> tuple[int, int]:
-    edge = min(8, min(grey.shape) // 4)
-    inside = (slice(edge, grey.shape[0] - edge), slice(edge, grey.shape[1] - edge))
+    """Angle and sense: every 10 degrees both ways, then the neighbours of the best."""
+    border = 64
+    padded = _framed(grey, border)
+    size = (padded.shape[0], padded.shape[1])
+    spectrum = np.fft.rfft2(padded)
+    edge = border + min(8, min(grey.shape) // 4)
+    inside = (
+        slice(edge, 2 * border + grey.shape[0] - edge),
+        slice(edge, 2 * border + grey.shape[1] - edge),
+    )
 
-    def ringing(angle: int, direction: int) -> float:
-        sharp = deconvolved(grey, motion_kernel(sigma, angle, direction), smooth)[inside]
+    @cache
+    def ringing(angle: int, way: int) -> float:
+        inverse = _inverse(motion_kernel(sigma, angle, way), size, smooth)
+        sharp = np.fft.irfft2(spectrum * inverse, s=size)[inside]
         down, across = np.abs(np.diff(sharp, axis=0)), np.abs(np.diff(sharp, axis=1))
         return float((down**0.8).sum() + (across**0.8).sum())
 
-    tried = [(angle, way) for angle in range(-90, 90, _STEP_DEG) for way in (1, -1)]
-    return min(tried, key=lambda candidate: ringing(*candidate))
+    tried = [(angle, way) for angle in range(-90, 90, 2 * _STEP_DEG) for way in (1, -1)]
+    angle, way = min(tried, key=lambda candidate: ringing(*candidate))
+    return min(
+        ((angle + turn, way) for turn in (-_STEP_DEG, 0, _STEP_DEG)),
+        key=lambda candidate: ringing(*candidate),
+    )

@@ -16,6 +16,7 @@ __all__ = [
     "between",
     "box_mean",
     "closing",
+    "dilated",
     "disk_element",
     "gaussian",
     "line_element",
@@ -78,6 +79,11 @@ def line_element(length: int, angle_deg: float) -> NDArray[np.uint8]:
     end = (round(half + dx), round(half + dy))
     cv2.line(element, start, end, (1,), 1)
     return element
+
+
+def dilated(x: Pixels, element: NDArray[np.uint8]) -> Pixels:
+    """The maximum under the element."""
+    return as_pixels(cv2.dilate(x, element))
 
 
 def opening(x: Pixels, element: NDArray[np.uint8]) -> Pixels:

@@ -24,6 +24,7 @@ Mask = NDArray[np.bool_]
 
 _LEAST_CONTRAST: Final = 0.08
 _LEAST_AREA: Final = 6
+_TONES_TRIED: Final = 4
 
 
 @dataclass(frozen=True)
@@ -103,17 +104,21 @@ def flat_mask(image: Tensor, most: float) -> Mask:
     tones = (image[0].amax(0) * 255).round().to(torch.uint8).numpy()
     grey = ((image[0].amax(0) - image[0].amin(0)) < 0.6 / 255).numpy()
     flat = grey & (_equal_neighbours(tones, grey) >= 2)
-    if not flat.any():
-        return flat
-    tone = int(np.bincount(tones[flat], minlength=256).argmax())
-    patches = flat & (tones == tone)
+    # A clipped sky may be more frequent than the mask's tone: the tone with the most area that stands out wins.
+    counts = np.bincount(tones[flat], minlength=256)
+    frequent = [int(tone) for tone in np.argsort(-counts)[:_TONES_TRIED] if counts[tone] > 0]
+    masks = [_standing_out(image, flat & (tones == tone), tone, most) for tone in frequent]
+    return max(masks, key=lambda mask: int(mask.sum()), default=flat)
+
+
+def _standing_out(image: Tensor, patches: Mask, tone: int, most: float) -> Mask:
+    """The patches that contrast with their rim, largest first."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(
         patches.astype(np.uint8), connectivity=8
     )
     area = stats[:, cv2.CC_STAT_AREA]
-    wanted = (_rim_contrast(image, patches, labels, count, tone) > _LEAST_CONTRAST) & (
-        area >= _LEAST_AREA
-    )
+    contrast = _rim_contrast(image, patches, np.asarray(labels, np.int32), count, tone)
+    wanted = (contrast > _LEAST_CONTRAST) & (area >= _LEAST_AREA)
     wanted[0] = False
     order = np.argsort(-area * wanted)
     covered = np.cumsum(area[order]) - area[order]
@@ -146,7 +151,7 @@ def _rim_contrast(
     element = np.ones((3, 3), np.uint8)
     spread = cv2.dilate(labels.astype(np.float32), element)
     rim = (spread > 0) & ~patches
-    around = image[0, :, *np.nonzero(rim)].numpy()
+    around = image[0].numpy()[:, rim]
     difference = np.abs(around - tone / 255).max(0)
     owner = spread[rim].astype(np.int64)
     total = np.bincount(owner, difference, count)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from conservator.restorers.classical import cards
-from conservator.restorers.classical.filters import Pixels
+from conservator.restorers.classical.filters import Pixels, as_pixels
 from conservator.restorers.classical.tool import ClassicalTool, Shared, sample
-from conservator.restorers.degradations.vocabulary import PARAMETERS, Kind
+from conservator.restorers.degradations.vocabulary import Kind
 
 __all__ = ["Clahe", "Gamma"]
 
@@ -29,34 +29,23 @@ _CELLS: Final = 8
 _BINS: Final = 256
 
 
-class _Brightener(ClassicalTool):
-    kind = Kind.LOW_LIGHT
-
-    def estimate(self, image: Tensor) -> float:
-        """Stops that bring the median value to mid-grey, within the ladder."""
-        median = float(np.median(sample(image).max(2)))
-        stops = np.log2(_MID_GREY / max(median, 1e-3))
-        return float(np.clip(stops, 0, PARAMETERS[Kind.LOW_LIGHT].anchors[-1]))
-
-
 def _curve_of(image: Tensor, stops: float) -> Curve:
     """Tell from the highlights how the light was lost.
 
-    A gamma leaves white white, a shift of the value lowers it by what mid-grey lost, less exposure by the full stops.
+    A gamma leaves white white, a shift of the value lowers it by what mid-grey lost, less exposure by about the stops. A
+    photo without white is ambiguous, and the shift lies between the others: taking it costs least when it is wrong.
     """
     white = float(np.quantile(sample(image).max(2), 0.999))
-    expected: dict[Curve, float] = {
-        "gamma": 1.0,
-        "shift": 1 - _MID_GREY * (1 - 2**-stops),
-        "exposure": 2**-stops,
-    }
-    return min(expected, key=lambda name: abs(expected[name] - white))
+    exposed = float(_encoded(_dimming(stops)))
+    if 2**-stops - 0.02 < white < exposed + 0.02:
+        return "exposure"
+    shifted = 1 - _MID_GREY * (1 - 2**-stops)
+    return "gamma" if white > (1 + shifted) / 2 else "shift"
 
 
 def _brightened(pixels: Pixels, stops: float, curve: Curve) -> Pixels:
     if curve == "exposure":
-        dimmed = _linear(np.float32(_MID_GREY * 2**-stops)) / _linear(np.float32(_MID_GREY))
-        return _encoded(_linear(pixels) / dimmed)
+        return _encoded(_linear(pixels) / _dimming(stops))
     value = pixels.max(2)
     if curve == "gamma":
         brighter = value ** np.float32(1 / (1 + stops / np.log2(1 / _MID_GREY)))
@@ -65,26 +54,32 @@ def _brightened(pixels: Pixels, stops: float, curve: Curve) -> Pixels:
     return _with_value(pixels, value, brighter)
 
 
+def _dimming(stops: float) -> Pixels:
+    """Factor on linear light that takes `stops` from encoded mid-grey."""
+    return _linear(as_pixels(_MID_GREY * 2**-stops)) / _linear(as_pixels(_MID_GREY))
+
+
 def _with_value(pixels: Pixels, value: Pixels, wanted: Pixels) -> Pixels:
     return pixels * (np.minimum(wanted, 1) / np.maximum(value, 1e-4))[..., None]
 
 
-def _linear(x: Pixels | np.float32) -> Pixels:
-    return np.asarray(np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4), np.float32)
+def _linear(x: Pixels) -> Pixels:
+    return as_pixels(np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4))
 
 
 def _encoded(x: Pixels) -> Pixels:
     x = np.clip(x, 0, 1)
-    return np.where(x <= 0.0031308, x * 12.92, 1.055 * x ** np.float32(1 / 2.4) - 0.055)
+    return as_pixels(np.where(x <= 0.0031308, x * 12.92, 1.055 * x ** (1 / 2.4) - 0.055))
 
 
-class Gamma(_Brightener):
+class Gamma(ClassicalTool):
     """The inverse of a gamma, of a shift or of less exposure, by the asked stops.
 
     Kodak24 (every third, 384 px) at 0.45 stops: 20.4 to 51.7 dB (gamma), 19.5 to 45.4 (shift), 18.2 to 54 (exposure).
     """
 
     card = cards.GAMMA
+    kind = Kind.LOW_LIGHT
 
     def measure(self, image: Tensor, strength: float, severity: float) -> Shared:
         """Choose the curve."""
@@ -124,13 +119,14 @@ class _LocalShared(Shared):
         return Shared(self.strength, self.severity, self.facts, part)
 
 
-class Clahe(_Brightener):
+class Clahe(ClassicalTool):
     """`Gamma`, then contrast-limited adaptive histogram equalisation at part strength.
 
     Own CLAHE: OpenCV's clip limit has no effect on 16 bits, and 8 bits would band what a raw converter delivers.
     """
 
     card = cards.CLAHE
+    kind = Kind.LOW_LIGHT
 
     def measure(self, image: Tensor, strength: float, severity: float) -> Shared:
         """Equalise the histogram of the brightened value in 8x8 cells, clipped at twice the mean."""

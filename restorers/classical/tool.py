@@ -44,7 +44,7 @@ class Shared:
 class ClassicalTool(ABC):
     """Base of the classical tools; a tool defines `card`, `kind` and `treat`, and what it needs of the rest."""
 
-    card: ClassVar[RestorerCard]
+    card: RestorerCard
     kind: ClassVar[Kind]
 
     def __init__(self, configuration: str = "compact", weights_path: Path | None = None) -> None:

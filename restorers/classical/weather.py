@@ -14,6 +14,7 @@ from conservator.restorers.classical.filters import (
     between,
     box_mean,
     closing,
+    dilated,
     disk_element,
     gaussian,
     line_element,
@@ -70,10 +71,11 @@ def _along(x: Pixels, angle_deg: float, length: int = 21) -> Pixels:
 
 
 class Snow(ClassicalTool):
-    """Takes bright spots for flakes, un-blends their edges and fills their cores.
+    """Takes near-white spots for flakes, un-blends their edges and fills their cores.
 
-    Few flakes are told from bright details by comparing with dark spots nearby; at very high coverage every bright spot
-    goes. Kodak24 (every third, 384 px): coverage 0.02/0.05/0.1/0.2 from 27.8/19.6/16.5/12.1 to 28.1/23.8/21.1/20.8 dB.
+    Flakes are told from bright details by their whiteness and by comparing with dark spots nearby; at very high coverage
+    the comparison counts for nothing. Mean of three photos of scikit-image and six of Kodak24, flakes of radius 1.2/2/3:
+    coverage 0.02/0.05/0.1/0.2 from 24.5/20.3/17.3/14.2 to 26.1/23.7/21.8/19.6 dB.
     """
 
     card = cards.SNOW
@@ -81,23 +83,19 @@ class Snow(ClassicalTool):
 
     def treat(self, pixels: Pixels, shared: Shared) -> Pixels:
         """Invert I = J (1 - a) + a with a from the white top-hat of the darkest channel."""
-        side = 2 * round(between(shared.severity, _LADDER, (3, 4, 6, 6, 9))) + 1
-        doubt = between(shared.severity, _LADDER, (1.0, 1.0, 0.5, 0.4, 0.0))
-        element = disk_element(side)
+        element = disk_element(11 if shared.severity < 0.6 else 13)
+        doubt = between(shared.severity, _LADDER, (0.4, 0.4, 0.3, 0.25, 0.0))
         darkest = pixels.min(2)
         ground = opening(darkest, element)
         bright, dark = darkest - ground, closing(darkest, element) - darkest
         trust = 1 - doubt * box_mean(dark, _WINDOW) / (box_mean(bright, _WINDOW) + 1e-3)
         alpha = bright / np.maximum(1 - ground, 0.1)
+        near = dilated(((darkest > 0.75) & (alpha > 0.5)).astype(np.float32), element)
         alpha = alpha * np.clip((alpha - 0.05) / 0.1, 0, 1) * np.clip(trust, 0, 1)
-        alpha = (np.clip(alpha, 0, 0.97) * min(1.0, shared.severity * 4))[..., None]
+        alpha = np.clip(alpha * gaussian(near, 1.0), 0, 0.97) * min(1.0, shared.severity * 4)
+        alpha = alpha[..., None]
         clear = np.clip((pixels - alpha) / (1 - alpha), 0, 1)
-        # Hardly anything shows through a flake's core; without the guard above the cores are mostly details.
-        core = np.clip((alpha - 0.35) / 0.3, 0, 1) * np.clip((1 - shared.severity) * 4, 0, 1)
-        behind = gaussian(
-            np.stack(
-                [opening(np.ascontiguousarray(pixels[..., c]), element) for c in range(3)], -1
-            ),
-            2.0,
-        )
-        return clear * (1 - core) + behind * core
+        # Hardly anything shows through a flake's core; without the guards above the cores are mostly details.
+        core = np.clip((alpha - 0.35) / 0.3, 0, 1) * min(1.0, (1 - shared.severity) * 4)
+        channels = [opening(np.ascontiguousarray(pixels[..., c]), element) for c in range(3)]
+        return as_pixels(clear * (1 - core) + gaussian(np.stack(channels, -1), 2.0) * core)

@@ -447,7 +447,8 @@ def test_the_seed_decides_all_that_is_random() -> None:
             return torch.rand(1)
 
         def work(self, tile: Tensor, guidance: Guidance) -> Tensor:
-            return (torch.rand_like(tile) + guidance) / 2
+            drawn: Tensor = torch.rand_like(tile)
+            return drawn.add(guidance).div(2)
 
     image = picture(150, 150)
     one = Runner(Random())
