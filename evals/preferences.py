@@ -42,7 +42,7 @@ def gains(clean: torch.Tensor, kind: Kind, level: Level, seed: int = 0) -> dict[
             continue
         restorer = catalog.load(name)
         gained = []
-        for picture, original in zip(degraded.split(1), clean.split(1), strict=True):
+        for picture, original in zip(degraded[:, None], clean[:, None], strict=True):
             restored = restorer.restore(picture, prompt).image
             gained.append(float(psnr(restored, original) - psnr(picture, original)))
         found[name] = round(float(np.mean(gained)), 2)

@@ -71,7 +71,14 @@ def test_summary_groups_combinations_before_images() -> None:
         return {
             "combination": combination,
             "untouched": {"psnr": before, "ssim": 0.5},
-            "agent": {"psnr": after, "ssim": 0.6, "seconds": 1, "overhead": 0.1, "tools": 1, "outcome": "met"},
+            "agent": {
+                "psnr": after,
+                "ssim": 0.6,
+                "seconds": 1,
+                "overhead": 0.1,
+                "tools": 1,
+                "outcome": "met",
+            },
         }
 
     rows = [row("A1", 10, 12), row("A1", 20, 18), row("A2", 30, 40)]

@@ -86,7 +86,9 @@ class Estimator(nn.Module):
     @staticmethod
     def _pooled(x: Tensor) -> Tensor:
         x = x.float()
-        return torch.cat([x.mean(dim=(2, 3)), x.var(dim=(2, 3), correction=0).clamp(min=1e-6).sqrt()], dim=1)
+        return torch.cat(
+            [x.mean(dim=(2, 3)), x.var(dim=(2, 3), correction=0).clamp(min=1e-6).sqrt()], dim=1
+        )
 
     def forward(self, crops: Tensor, thumbnail: Tensor) -> Reading:
         """Read (B, N, 3, h, w) crops and (B, 3, THUMBNAIL, THUMBNAIL)."""
