@@ -1,4 +1,7 @@
-"""The data sheets of the classical tools; importing this pulls neither torch, OpenCV nor scikit-image."""
+"""The data sheets of the classical tools; importing this pulls neither torch, OpenCV nor scikit-image.
+
+`seconds_per_mp` is the processor time of one thread for a photo of 1024x1024 at high severity, on a busy Zen 4 core.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ NLM = _card(
     Kind.NOISE,
     overlap=48,
     min_side=8,
-    seconds_per_mp=2.1,
+    seconds_per_mp=1.6,
     paper="Buades, Coll and Morel, CVPR 2005",
 )
 WAVELET = _card(
@@ -55,7 +58,7 @@ WAVELET = _card(
     Kind.NOISE,
     overlap=96,
     min_side=32,
-    seconds_per_mp=0.6,
+    seconds_per_mp=1.0,
     paper="Coifman and Donoho 1995; Mihcak, Kozintsev and Ramchandran, ICASSP 1999",
 )
 DCT = _card(
@@ -64,7 +67,7 @@ DCT = _card(
     Kind.NOISE,
     overlap=64,
     min_side=16,
-    seconds_per_mp=1.5,
+    seconds_per_mp=2.6,
     paper="Yu and Sapiro, IPOL 2011",
 )
 BILATERAL = _card(
@@ -82,7 +85,7 @@ GAMMA = _card(
     Kind.LOW_LIGHT,
     tile=1024,
     overlap=0,
-    seconds_per_mp=0.1,
+    seconds_per_mp=0.2,
 )
 CLAHE = _card(
     "clahe",
@@ -90,7 +93,7 @@ CLAHE = _card(
     Kind.LOW_LIGHT,
     tile=1024,
     overlap=0,
-    seconds_per_mp=0.3,
+    seconds_per_mp=0.5,
     paper="Zuiderveld, Graphics Gems IV, 1994",
 )
 DEHAZE = _card(
@@ -99,25 +102,27 @@ DEHAZE = _card(
     Kind.HAZE,
     tile=1024,
     overlap=0,
-    seconds_per_mp=0.1,
+    seconds_per_mp=0.15,
     paper="He, Sun and Tang, CVPR 2009; He and Sun, arXiv 1505.00996",
 )
 DEBLUR = _card(
     "deblur",
     "Regularised Wiener deconvolution of a disk: needs a radius that is right within half a pixel",
     Kind.DEFOCUS_BLUR,
+    tile=1024,
     overlap=128,
     min_side=16,
-    seconds_per_mp=0.1,
+    seconds_per_mp=0.3,
     paper="Wiener 1949; Hunt 1973",
 )
 MOTION = _card(
     "motion",
     "Regularised Wiener deconvolution of a straight motion, its angle found by trying; one motion for the whole photo",
     Kind.MOTION_BLUR,
+    tile=1024,
     overlap=128,
     min_side=16,
-    seconds_per_mp=0.1,
+    seconds_per_mp=0.4,
     paper="Wiener 1949; Hunt 1973",
 )
 MEDIAN = _card(
@@ -126,7 +131,7 @@ MEDIAN = _card(
     Kind.PEPPER_NOISE,
     overlap=96,
     min_side=8,
-    seconds_per_mp=0.3,
+    seconds_per_mp=0.65,
 )
 DEBLOCK = _card(
     "deblock",
@@ -135,16 +140,17 @@ DEBLOCK = _card(
     overlap=64,
     multiple=16,
     min_side=16,
-    seconds_per_mp=0.9,
+    seconds_per_mp=1.3,
     paper="Nosratinia, J. VLSI Signal Processing 2001; Foi, Katkovnik and Egiazarian, IEEE TIP 2007",
 )
 RESIZE = _card(
     "resize",
     "Sharpens what was shrunk and enlarged again, at the same size",
     Kind.LOW_RESOLUTION,
+    tile=1024,
     overlap=128,
     min_side=16,
-    seconds_per_mp=0.1,
+    seconds_per_mp=0.3,
 )
 UPSCALE_X2 = _card(
     "upscale-x2",
@@ -162,7 +168,7 @@ UPSCALE_X4 = _card(
     overlap=32,
     min_side=8,
     scale=4,
-    seconds_per_mp=0.8,
+    seconds_per_mp=1.1,
 )
 INPAINT = _card(
     "inpaint",
@@ -170,7 +176,7 @@ INPAINT = _card(
     Kind.MASK,
     tile=1024,
     overlap=128,
-    seconds_per_mp=0.4,
+    seconds_per_mp=0.2,
     paper="Telea, Journal of Graphics Tools 2004",
 )
 RAIN = _card(
@@ -180,7 +186,7 @@ RAIN = _card(
     tile=768,
     overlap=160,
     min_side=16,
-    seconds_per_mp=0.4,
+    seconds_per_mp=0.25,
 )
 SNOW = _card(
     "snow",
@@ -189,5 +195,5 @@ SNOW = _card(
     tile=768,
     overlap=160,
     min_side=16,
-    seconds_per_mp=0.3,
+    seconds_per_mp=0.25,
 )
