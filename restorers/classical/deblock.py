@@ -7,7 +7,7 @@ import numpy as np
 
 from conservator.restorers.classical import cards
 from conservator.restorers.classical.denoise import sliding_dct
-from conservator.restorers.classical.filters import Pixels, between
+from conservator.restorers.classical.filters import Pixels, as_pixels, between
 from conservator.restorers.classical.tool import ClassicalTool, Shared
 from conservator.restorers.degradations.vocabulary import Kind
 from conservator.restorers.errors import RestorerError
@@ -29,7 +29,7 @@ class Deblock(ClassicalTool):
         quality = float(np.clip(shared.strength, 1, 100))
         sigma_255 = between(quality, (10, 20, 30, 50, 75, 95, 100), (22, 15, 12, 9, 6, 2.5, 0))
         shrunk = sliding_dct(pixels, sigma_255 / 255)
-        return (_reencoded(pixels, round(quality)) + shrunk) / 2
+        return as_pixels((_reencoded(pixels, round(quality)) + shrunk) / 2)
 
 
 def _reencoded(pixels: Pixels, quality: int) -> Pixels:
@@ -49,4 +49,4 @@ def _reencoded(pixels: Pixels, quality: int) -> Pixels:
                     f"OpenCV cannot encode JPEG at quality {quality}; reinstall OpenCV"
                 )
             total += again[top : top + height, left : left + width]
-    return total[..., ::-1] / (16 * 255)
+    return as_pixels(total[..., ::-1] / (16 * 255))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from conservator.restorers.classical import cards
-from conservator.restorers.classical.filters import Pixels, between, box_mean
+from conservator.restorers.classical.filters import Pixels, as_pixels, between, box_mean
 from conservator.restorers.classical.tool import ClassicalTool, Shared, pixels_of
 from conservator.restorers.degradations.vocabulary import PARAMETERS, Kind
 
@@ -90,7 +90,7 @@ class DarkChannel(ClassicalTool):
         haze: _Haze = shared.data
         slope, offset = (_enlarged(x, haze, pixels.shape[:2]) for x in (haze.slope, haze.offset))
         transmission = np.clip(slope * pixels.mean(2) + offset, haze.floor, 1)[..., None]
-        return (pixels - haze.airlight) / transmission + haze.airlight
+        return as_pixels((pixels - haze.airlight) / transmission + haze.airlight)
 
 
 def _dark_channel(x: Pixels) -> Pixels:
@@ -103,14 +103,14 @@ def _airlight(x: Pixels) -> Pixels:
     dark = _dark_channel(x).ravel()
     most = max(1, dark.size // 1000)
     haziest = np.argpartition(dark, -most)[-most:]
-    return np.maximum(x.reshape(-1, 3)[haziest].mean(0), 0.3)
+    return as_pixels(np.maximum(x.reshape(-1, 3)[haziest].mean(0), 0.3))
 
 
 def _guided_coefficients(guide: Pixels, x: Pixels) -> tuple[Pixels, Pixels]:
     side = 2 * min(_RADIUS, max(1, (min(guide.shape) - 1) // 2)) + 1
     mean_guide, mean_x = box_mean(guide, side), box_mean(x, side)
     variance = box_mean(guide * guide, side) - mean_guide * mean_guide
-    slope = (box_mean(guide * x, side) - mean_guide * mean_x) / (variance + 1e-3)
+    slope = as_pixels((box_mean(guide * x, side) - mean_guide * mean_x) / (variance + 1e-3))
     return box_mean(slope, side), box_mean(mean_x - slope * mean_guide, side)
 
 

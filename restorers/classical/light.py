@@ -60,7 +60,7 @@ def _dimming(stops: float) -> Pixels:
 
 
 def _with_value(pixels: Pixels, value: Pixels, wanted: Pixels) -> Pixels:
-    return pixels * (np.minimum(wanted, 1) / np.maximum(value, 1e-4))[..., None]
+    return as_pixels(pixels * (np.minimum(wanted, 1) / np.maximum(value, 1e-4))[..., None])
 
 
 def _linear(x: Pixels) -> Pixels:

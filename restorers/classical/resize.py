@@ -9,7 +9,7 @@ from torch import Tensor
 
 from conservator.restorers.classical import cards
 from conservator.restorers.classical.deblur import deconvolved, regularisation, textured_crop
-from conservator.restorers.classical.filters import Pixels, gaussian, noise_sigma
+from conservator.restorers.classical.filters import Pixels, as_pixels, gaussian, noise_sigma
 from conservator.restorers.classical.tool import ClassicalTool, Shared
 from conservator.restorers.degradations.vocabulary import PARAMETERS, Kind
 
@@ -43,7 +43,7 @@ def _down_up_kernel(factor: float) -> Pixels:
     at = np.arange(-half * fine, half * fine + 1) / fine / factor
     profile = np.convolve(_cubic(at, -0.5), _cubic(at, -0.75), "same")[::fine]
     kernel = np.outer(profile, profile)
-    return (kernel / kernel.sum()).astype(np.float32)
+    return as_pixels(kernel / kernel.sum())
 
 
 def _cubic(x: NDArray[np.float64], a: float) -> NDArray[np.float64]:

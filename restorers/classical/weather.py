@@ -56,7 +56,7 @@ class Rain(ClassicalTool):
         doubt = between(shared.severity, _LADDER, (1.0, 1.0, 0.65, 0.45, 0.35))
         trust = 1 - doubt * box_mean(dark, _WINDOW) / (box_mean(bright, _WINDOW) + 1e-4)
         amount = min(1.0, shared.severity * 4)
-        return pixels - (amount * bright * np.clip(trust, 0, 1))[..., None]
+        return as_pixels(pixels - (amount * bright * np.clip(trust, 0, 1))[..., None])
 
 
 def _details(x: Pixels, angle_deg: float) -> Pixels:
