@@ -10,6 +10,7 @@ CARD = RestorerCard(
     title="LLMRA: all kinds at once, told in words; leaves alone what the words do not name",
     treats=tuple(Kind),
     prompt_style="llmra",
+    precision="bfloat16",
     understands_strength=True,
     multiple=16,
     tile=512,
@@ -19,7 +20,11 @@ CARD = RestorerCard(
     commercial_use=False,
     paper="arXiv 2401.11401",
     configurations={
-        "compact": Configuration(parameters_m=7.6, weights="llmra/weights/compact.safetensors"),
+        "compact": Configuration(
+            parameters_m=8.5,
+            weights="llmra/weights/compact.safetensors",
+            sha256="2eb46b57f96ece8d98c1e2ec7da8940ee2a41c57a97d4b2d00c2b54a407c8867",
+        ),
         "paper": Configuration(parameters_m=0.0),
     },
 )
