@@ -75,7 +75,8 @@ def _encoded(x: Pixels) -> Pixels:
 class Gamma(ClassicalTool):
     """The inverse of a gamma, of a shift or of less exposure, by the asked stops.
 
-    Kodak24 (every third, 384 px) at 0.45 stops: 20.4 to 51.7 dB (gamma), 19.5 to 45.4 (shift), 18.2 to 54 (exposure).
+    Kodak24 (every fourth, 384 px) at 0.8 stops: 16.5 to 49.4 dB (gamma), 15.5 to 31.7 (shift), 13.9 to 31.8 (range),
+    14.2 to 48.0 (exposure). A photo that never had white gains less: chelsea by 2 dB where its curve is mistaken.
     """
 
     card = cards.GAMMA
