@@ -81,7 +81,7 @@ class Predictor:
     @torch.inference_mode()
     def estimate(self, image: npt.NDArray[np.float32]) -> LearnedEstimate:
         """Judge (H, W, 3), float32, [0, 1], RGB, of any size."""
-        x = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+        x = torch.from_numpy(np.array(image, np.float32)).permute(2, 0, 1)[None]
         return self.estimate_tensor(x)
 
     @torch.inference_mode()
