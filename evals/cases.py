@@ -119,7 +119,7 @@ def samples(case: Case, dev: Path, limit: int | None = None) -> Iterator[Sample]
             clean = read_rgb(path)
             h, w = clean.shape[:2]
             seed = zlib.crc32(f"{case.name}/{path.name}".encode())
-            x = torch.from_numpy(clean).permute(2, 0, 1)[None]
+            x = torch.from_numpy(np.array(clean)).permute(2, 0, 1)[None]
             y = apply(x, recipe.draw(seed, h, w))[0].permute(1, 2, 0).numpy()
             yield Sample(path.name, np.ascontiguousarray(y), clean)
         return

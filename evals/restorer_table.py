@@ -73,7 +73,7 @@ def machine() -> dict[str, Any]:
 
 
 def _restored(name: str, image: Image, prompt: RestorationPrompt) -> Image:
-    x = torch.from_numpy(image).permute(2, 0, 1)[None]
+    x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
     y = catalog.load(name).restore(x, prompt).image
     return np.ascontiguousarray(y[0].permute(1, 2, 0).numpy())
 
