@@ -127,7 +127,7 @@ def _seed(case: str, name: str) -> int:
 
 
 def _tensor(image: Image) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
 
 
 def _array(tensor: torch.Tensor) -> Image:
