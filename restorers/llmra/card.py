@@ -16,6 +16,7 @@ CARD = RestorerCard(
     tile=512,
     overlap=48,
     min_side=32,
+    seconds_per_mp=1.0,
     licence="Apache-2.0",
     commercial_use=False,
     paper="arXiv 2401.11401",
