@@ -164,7 +164,7 @@ class TestLosses:
     @pytest.mark.parametrize("style", ["blocks", "scratches", "strokes"])
     @pytest.mark.parametrize("fill", [0.0, 0.5, 1.0])
     def test_masks_are_counted(self, style, fill):
-        clean = tensor(photo("astronaut"))
+        clean = tensor(photo("chelsea"))
         hurt = synthesis.mask(clean, [0.06], generator(), style=[style], fill=[fill])
         covered = float((hurt != clean).any(dim=1).float().mean())
         losses = losses_of(sample_of(array(hurt)))
@@ -216,8 +216,9 @@ class TestOrdering:
         clean = tensor(photo())
         wet = array(synthesis.rain(clean, [60], [30], [angle], generator()))
         dry, rain = (streak_readings(sample_of(x)) for x in (photo(), wet))
-        assert rain["sweep_level_steep"] > dry["sweep_level_steep"] + 0.3
-        assert rain["line_1_steep"] > dry["line_1_steep"] + 0.2
+        assert rain["line_1_steep"] > dry["line_1_steep"] + 1
+        assert rain["vote_7_steep"] > dry["vote_7_steep"] + 0.8
+        assert rain["vote_17_steep"] > dry["vote_17_steep"] + 0.8
 
     def test_snow_shows_as_bright_blobs(self):
         white = array(synthesis.snow(tensor(photo()), [0.1], [2.0], generator()))
@@ -251,9 +252,7 @@ def strong_damages() -> list[Damage]:
 class TestMeasure:
     @pytest.mark.parametrize("damage", strong_damages(), ids=lambda d: str(d.kind))
     def test_strong_damage_is_found(self, damage):
-        finding = classical(damage.image)[damage.kind]
-        assert finding.level >= Level.MEDIUM
-        assert finding.confidence > 0.5
+        assert classical(damage.image)[damage.kind].level >= Level.MEDIUM
 
     @pytest.mark.parametrize("name", ["astronaut", "coffee"])
     def test_good_photos_raise_few_alarms(self, name):

@@ -1,7 +1,7 @@
 """Fit the calibration: `python -m conservator.tools.instruments.calibrate FOLDER`.
 
-Clean crops are degraded by known amounts, examined, and a small two-layer perceptron is fitted from the readings to each
-kind's level on the ladder. A severity between two anchors is a label shared between both, so the fitted distribution's
+Clean crops are degraded by known amounts, examined, and a small ensemble of perceptrons is fitted from the readings
+to each kind's level on the ladder. A severity between two anchors is a label shared between both, so the fitted distribution's
 mean reads as a severity and its mass as a probability.
 """
 
@@ -126,34 +126,45 @@ def fit(
     readings: npt.NDArray[np.float32],
     labels: npt.NDArray[np.float32],
     *,
-    epochs: int = 60,
-    seed: int = 0,
+    epochs: int = 40,
+    members: int = 4,
 ) -> dict[str, npt.NDArray[Any]]:
-    """Fit the perceptron.
+    """Fit an ensemble of perceptrons that differ in their first weights and the order of their batches.
 
     Args:
         readings: (n, r).
         labels: (n, kinds, 5), from `labels_of`.
         epochs: passes over the examples.
-        seed: of the initial weights and the batches.
+        members: of the ensemble.
 
     Returns:
         The arrays that `calibration.Calibration` reads, without the names.
     """
-    torch.manual_seed(seed)
     middle = readings.mean(axis=0)
     spread = readings.std(axis=0) + 1e-3
     x = torch.from_numpy(np.clip((readings - middle) / spread, -5, 5))
     y = torch.from_numpy(labels)
-    kinds = labels.shape[1]
+    fitted = [_member(x, y, epochs, seed) for seed in range(members)]
+    arrays: dict[str, npt.NDArray[Any]] = {"middle": middle, "spread": spread}
+    for index in range(3):
+        layers = [[m for m in net if isinstance(m, nn.Linear)][index] for net in fitted]
+        weights = [layer.weight.detach().numpy() for layer in layers]
+        biases = [layer.bias.detach().numpy() for layer in layers]
+        arrays[f"weight_{index}"] = np.stack(weights).astype(np.float16)
+        arrays[f"bias_{index}"] = np.stack(biases).astype(np.float32)
+    return arrays
+
+
+def _member(x: Tensor, y: Tensor, epochs: int, seed: int) -> nn.Sequential:
+    torch.manual_seed(seed)
+    kinds, batch = y.shape[1], 256
     net = nn.Sequential(
         nn.Linear(x.shape[1], 128), nn.ReLU(), nn.Dropout(0.15),
         nn.Linear(128, 64), nn.ReLU(), nn.Dropout(0.1),
         nn.Linear(64, kinds * 5),
     )  # fmt: skip
-    optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=0.02)
-    batch = 256
     steps = epochs * max(1, len(x) // batch)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
     for _ in range(steps):
         rows = torch.randint(len(x), (batch,))
@@ -164,12 +175,7 @@ def fit(
         torch.autograd.backward(loss)
         optimiser.step()
         schedule.step()
-    layers = [layer for layer in net if isinstance(layer, nn.Linear)]
-    arrays: dict[str, npt.NDArray[Any]] = {"middle": middle, "spread": spread}
-    for index, layer in enumerate(layers):
-        arrays[f"weight_{index}"] = layer.weight.detach().numpy().astype(np.float16)
-        arrays[f"bias_{index}"] = layer.bias.detach().numpy().astype(np.float32)
-    return arrays
+    return net
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,6 +1,6 @@
 """From readings to parameters: a small fitted map that gives each kind a distribution over the five levels.
 
-Made by `conservator.tools.instruments.calibrate`; two layers, evaluated in numpy.
+Made by `conservator.tools.instruments.calibrate`: an ensemble of small perceptrons, evaluated in numpy.
 """
 
 from __future__ import annotations
@@ -27,7 +27,14 @@ Levels: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """The fitted map."""
+    """The fitted map.
+
+    Attributes:
+        names: readings, in the order of the columns.
+        middle: (r,) mean of each reading over the examples.
+        spread: (r,) standard deviation.
+        layers: weights (members, out, in) and biases (members, out) of each layer.
+    """
 
     names: tuple[str, ...]
     middle: NDArray[np.float32]
@@ -36,15 +43,16 @@ class Calibration:
 
     def levels(self, values: Readings) -> dict[Kind, Levels]:
         """Probabilities of the levels of every kind."""
-        x = np.array([values[name] for name in self.names], np.float32)
-        x = np.clip((x - self.middle) / self.spread, -5, 5)
+        row = np.array([values[name] for name in self.names], np.float32)
+        x = np.clip((row - self.middle) / self.spread, -5, 5)[None, :, None]
         for index, (weight, bias) in enumerate(self.layers):
-            x = weight @ x + bias
+            x = weight @ x + bias[..., None]
             if index < len(self.layers) - 1:
                 x = np.maximum(x, 0)
-        table = np.exp((x - x.max()).reshape(len(Kind), 5).astype(np.float64))
-        table /= table.sum(axis=1, keepdims=True)
-        return dict(zip(Kind, table, strict=True))
+        logits = x.reshape(len(x), len(Kind), 5).astype(np.float64)
+        tables = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        tables /= tables.sum(axis=-1, keepdims=True)
+        return dict(zip(Kind, tables.mean(axis=0), strict=True))
 
 
 @lru_cache(maxsize=1)

@@ -18,6 +18,7 @@ __all__ = ["Losses", "losses_of", "readings"]
 
 _CONTRAST = 40
 _STEP = 0.08
+_CAP = 80.0
 _SMALLEST = 12
 _LARGEST_SPECK = 24
 
@@ -32,6 +33,8 @@ class Losses:
         flat: pixels in connected patches of one exact grey tone with a step around them.
         step: mean height of those steps, [0, 1]; 0 without patches.
         thin: share of the patches' pixels that a 5x5 opening removes: 1 for scratches, 0 for squares.
+        crisp: height of the steps right at the border over that 3 px away: near 1 for what was laid over the
+            picture, lower for clipped parts of it, whose borders a lens has softened.
         nearly: like `flat`, for patches within 6 of 255 of one tone, as JPEG leaves a mask.
         clipped: pixels at exactly 0 or 255 in all colours.
     """
@@ -41,14 +44,14 @@ class Losses:
     flat: float
     step: float
     thin: float
+    crisp: float
     nearly: float
     clipped: float
 
 
 def losses_of(sample: Sample) -> Losses:
     """Count what was lost."""
-    flat, step, thin = _flat_patches(sample, 0, 0)
-    nearly, _, _ = _flat_patches(sample, 6, 3)
+    exact, rough = _flat_patches(sample, 0, 0), _flat_patches(sample, 6, 3)
     total = sum(low.size for low in sample.lows)
     ends = sum(
         np.count_nonzero(high < 0.5) + np.count_nonzero(low > 254.5)
@@ -57,10 +60,11 @@ def losses_of(sample: Sample) -> Losses:
     return Losses(
         pepper=_isolated(sample, black=True),
         salt=_isolated(sample, black=False),
-        flat=flat,
-        step=step,
-        thin=thin,
-        nearly=nearly,
+        flat=exact.share,
+        step=exact.step,
+        thin=exact.thin,
+        crisp=exact.crisp,
+        nearly=rough.share,
         clipped=ends / total,
     )
 
@@ -94,39 +98,48 @@ def _isolated(sample: Sample, *, black: bool) -> float:
     return lost / watched if watched > 256 else 0.0
 
 
-def _flat_patches(sample: Sample, tolerance: int, gap: int) -> tuple[float, float, float]:
-    """Share, step and thinness of patches within `tolerance` of the commonest grey tone of each crop.
+@dataclass(frozen=True)
+class _Patches:
+    """Flat patches of a sample: their share of it, step, thinness and crispness, as in `Losses`."""
+
+    share: float = 0.0
+    step: float = 0.0
+    thin: float = 0.0
+    crisp: float = 0.0
+
+
+def _flat_patches(sample: Sample, tolerance: int, gap: int) -> _Patches:
+    """Patches within `tolerance` of the commonest grey tone of each crop.
 
     The step is measured `gap` px outside the patch, where JPEG's ringing has mostly ended.
     """
     covered, total, opened = 0, 0, 0.0
-    steps: list[float] = []
+    near: list[float] = []
+    far: list[float] = []
     for low, high in zip(sample.lows, sample.highs, strict=True):
         total += low.size
         level = np.asarray(cv2.convertScaleAbs(low))
-        grey = high - low <= 0.5 + 2 * tolerance
-        tones = np.bincount(level[grey], minlength=256)
+        tones = np.bincount(level[high - low <= 0.5 + 2 * tolerance], minlength=256)
         if tones.max() < _SMALLEST:
             continue
         tone = int(np.argmax(tones))
-        away = np.abs(low - tone)
-        patch = _framed(
-            grey & (away <= tolerance + 0.4), np.maximum(away, np.abs(high - tone)), gap
-        )
-        area = int(np.count_nonzero(patch[0]))
+        away = np.maximum(np.abs(low - tone), np.abs(high - tone))
+        patch = _framed(away <= 2 * tolerance + 0.4, away, gap)
+        area = int(np.count_nonzero(patch))
         if not area:
             continue
         covered += area
-        steps.append(patch[1])
-        kernel = np.ones((5, 5), np.uint8)
-        opened += float(cv2.morphologyEx(patch[0].astype(np.uint8), cv2.MORPH_OPEN, kernel).sum())
+        opened += float(cv2.morphologyEx(patch.astype(np.uint8), cv2.MORPH_OPEN, _square(5)).sum())
+        near.append(_height(away, patch, gap))
+        far.append(_height(away, patch, gap + 2))
     if not covered:
-        return 0.0, 0.0, 0.0
-    return covered / total, float(np.mean(steps)), 1 - opened / covered
+        return _Patches()
+    crisp = sum(near) / max(1e-3, sum(far))
+    return _Patches(covered / total, float(np.mean(near)), 1 - opened / covered, crisp)
 
 
-def _framed(mask: NDArray[np.bool_], away: FloatArray, gap: int) -> tuple[NDArray[np.bool_], float]:
-    """The connected groups of `mask` with a step around them, and the mean height of the steps in [0, 1].
+def _framed(mask: NDArray[np.bool_], away: FloatArray, gap: int) -> NDArray[np.bool_]:
+    """The connected groups of `mask` with a step around them.
 
     Args:
         mask: (h, w), the pixels of the tone.
@@ -136,21 +149,26 @@ def _framed(mask: NDArray[np.bool_], away: FloatArray, gap: int) -> tuple[NDArra
     count, labels, stats, _ = cv2.connectedComponentsWithStats(
         mask.astype(np.uint8), connectivity=8
     )
-    if count <= 1:
-        return np.zeros_like(mask), 0.0
     # Each pixel just outside a group takes that group's label.
-    plane = labels.astype(np.float32)
-    inner = cv2.dilate(plane, np.ones((2 * gap + 1, 2 * gap + 1), np.uint8)) if gap else plane
-    grown = cv2.dilate(inner, np.ones((3, 3), np.uint8)).astype(np.int64)
+    inner = cv2.dilate(labels.astype(np.float32), _square(2 * gap + 1))
+    grown = cv2.dilate(inner, _square(3)).astype(np.int64)
     ring = (inner == 0) & (grown > 0)
-    height = np.minimum(away[ring], 80.0) / 255
+    height = np.minimum(away[ring], _CAP) / 255
     sums = np.bincount(grown[ring], weights=height, minlength=count)
-    sizes = np.bincount(grown[ring], minlength=count)
+    sizes = np.maximum(np.bincount(grown[ring], minlength=count), 1)
     gentle = np.bincount(grown[ring], weights=height < 0.04, minlength=count)
-    steps = sums / np.maximum(sizes, 1)
-    kept = (stats[:, cv2.CC_STAT_AREA] >= _SMALLEST) & (steps > _STEP) & (gentle < 0.25 * sizes)
+    kept = stats[:, cv2.CC_STAT_AREA] >= _SMALLEST
+    kept &= (sums / sizes > _STEP) & (gentle < 0.25 * sizes)
     kept[0] = False
-    if not kept.any():
-        return np.zeros_like(mask), 0.0
-    areas = stats[:, cv2.CC_STAT_AREA][kept]
-    return np.asarray(kept[labels], dtype=bool), float((steps[kept] * areas).sum() / areas.sum())
+    return np.asarray(kept[labels], dtype=bool)
+
+
+def _height(away: FloatArray, patch: NDArray[np.bool_], gap: int) -> float:
+    """Mean distance from the tone, in [0, 1], `gap` px outside the patches."""
+    inner = cv2.dilate(patch.astype(np.uint8), _square(2 * gap + 1))
+    ring = cv2.dilate(inner, _square(3)) > inner
+    return float(np.minimum(away[ring], _CAP).mean()) / 255 if ring.any() else 0.0
+
+
+def _square(side: int) -> NDArray[np.uint8]:
+    return np.ones((side, side), np.uint8)

@@ -17,11 +17,14 @@ import numpy as np
 
 from conservator.tools.instruments.sample import FloatArray, Readings, Sample
 
-__all__ = ["LUMA_OF_WHITE", "patch_sigma", "readings"]
+__all__ = ["LUMA_OF_WHITE", "patch_sigma", "readings", "white_sigma"]
 
 PATCH = 6
 BLOCK = 8
 MAX_PATCHES = 8_000
+_MIDDLE = 60.0
+_CLIPPED_SHARE = 0.0012
+"""What clipping still takes from each unit of sigma in middle tones; measured on photos of 8 bits."""
 LUMA_OF_WHITE = 0.668
 """Deviation of luma under independent noise of deviation 1 in each colour."""
 
@@ -100,6 +103,34 @@ def patch_sigma(fields: Sequence[_Field]) -> float:
         if values[:count].mean() <= np.median(values[:count]):
             return float(np.sqrt(max(0.0, values[:count].mean())))
     return float(np.sqrt(max(0.0, values[0])))
+
+
+def white_sigma(sample: Sample) -> float | None:
+    """Sigma of 255 of noise that is white and independent in the colours; None when the noise is not of that sort.
+
+    Such noise has 0.668 of its deviation in luma and all of it in the scaled colour difference. Middle tones are
+    preferred, because clipping takes a part of the noise away where a colour is near its end.
+    """
+    lumas, chromas = [], []
+    for crop, luma, low, high in zip(
+        sample.crops, sample.lumas, sample.lows, sample.highs, strict=True
+    ):
+        near_black = np.maximum(_MIDDLE - cv2.blur(low, (9, 9)), 0)
+        near_white = np.maximum(cv2.blur(high, (9, 9)) - (255 - _MIDDLE), 0)
+        price = np.asarray(0.5 * (near_black + near_white), np.float32)
+        for fields, plane in ((lumas, luma), (chromas, _chroma(crop))):
+            field = _field(plane, luma)
+            fields.append(_Field(plane, field.calm + price, luma))
+    in_luma, in_colour = patch_sigma(lumas), patch_sigma(chromas)
+    if in_colour < 2.5 or in_luma < 0.85 * LUMA_OF_WHITE * in_colour:
+        return None
+    if in_luma > 1.25 * LUMA_OF_WHITE * in_colour:
+        # Texture may hide the noise in luma; then the colour difference must show that it is white.
+        halves = [_averaged(field.plane, 2) * 2 for field in chromas]
+        coarse = _flat_sigma([_field(plane, plane + 128) for plane in halves])[0]
+        if not 0.85 < coarse / in_colour < 1.2:
+            return None
+    return in_colour * (1 + _CLIPPED_SHARE * in_colour)
 
 
 def _field(plane: FloatArray, luma: FloatArray) -> _Field:

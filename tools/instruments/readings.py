@@ -28,11 +28,13 @@ class Examination:
         values: reading -> number, in a fixed order.
         traces: what JPEG left behind.
         losses: pixels lost to pepper, salt and masks.
+        white: sigma of 255 of white noise, independent in the colours; None for other noise.
     """
 
     values: Readings
     traces: Traces
     losses: Losses
+    white: float | None
 
 
 def examine(sample: Sample) -> Examination:
@@ -48,4 +50,4 @@ def examine(sample: Sample) -> Examination:
         | tone.readings(sample)
         | streaks.readings(sample)
     )
-    return Examination(values, traces, losses)
+    return Examination(values, traces, losses, noise.white_sigma(sample))
