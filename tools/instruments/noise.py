@@ -111,7 +111,8 @@ def white_sigma(sample: Sample) -> float | None:
     Such noise has 0.668 of its deviation in luma and all of it in the scaled colour difference. Middle tones are
     preferred, because clipping takes a part of the noise away where a colour is near its end.
     """
-    lumas, chromas = [], []
+    lumas: list[_Field] = []
+    chromas: list[_Field] = []
     for crop, luma, low, high in zip(
         sample.crops, sample.lumas, sample.lows, sample.highs, strict=True
     ):
