@@ -31,8 +31,10 @@ class SampleSpec(BaseModel):
         row: the task's row.
         group: of that row.
         picture: what is degraded by `recipe`, or what the systems get when there is none.
-        reference: the clean picture of a pair; "" when `picture` is the clean one (a recipe degrades it) or nobody knows.
+        reference: the clean picture of a pair, `picture` itself when it is clean and stays so; "" when a recipe degrades
+            `picture`, or nobody knows.
         recipe: "" for pairs and real photos.
+        enlarge: bring a picture that the recipe made smaller back to its size.
         seed: of the recipe's draws: made of the run's seed, the row and the file name, so that adding a file changes no other.
         truth: kind -> parameter for pairs and real photos.
         digest: sha256 of the bytes of `picture` and `reference`; "" when a file could not be read.
@@ -46,6 +48,7 @@ class SampleSpec(BaseModel):
     picture: str
     reference: str = ""
     recipe: str = ""
+    enlarge: bool = False
     seed: int = 0
     truth: Mapping[str, float] = {}
     digest: str = ""

@@ -28,6 +28,7 @@ class Row(BaseModel):
         recipe: degrades the clean picture; "" takes the picture as it lies in the folder.
         group: lines of one group are averaged again, each line with equal weight; "" is a line by itself.
         folder: below the images' folder, for tasks over several standard sets ("BSD68"); "" is the folder itself.
+        enlarge: bring a picture that the recipe made smaller back to its size, so that its loss can be seen in the file.
         needs: what that folder holds, where it differs from the task's.
         truth: kind -> parameter that a prompt of the truth names, for pairs and real photos whose draws nobody knows.
     """
@@ -37,6 +38,7 @@ class Row(BaseModel):
     name: str = Field(min_length=1)
     recipe: str = ""
     group: str = ""
+    enlarge: bool = False
     folder: str = ""
     needs: Needs | None = None
     truth: Mapping[str, float] = {}
