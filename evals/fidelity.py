@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from skimage import metrics
 
-__all__ = ["Fidelity", "fidelity"]
+__all__ = ["Fidelity", "fidelity", "sized_as"]
 
 # Typed nowhere: names of type Any keep a strict checker from refusing the calls.
 _PSNR: Any = metrics.peak_signal_noise_ratio
@@ -40,3 +40,16 @@ def fidelity(image: Image, reference: Image) -> Fidelity:
         use_sample_covariance=False,
     )
     return Fidelity(min(psnr, 100.0), float(ssim))
+
+
+def sized_as(image: Image, reference: Image) -> Image:
+    """`image` at the size of `reference`, by bicubic interpolation where they differ (BENCHMARK.md, mio16)."""
+    if image.shape == reference.shape:
+        return image
+    import torch
+
+    from conservator.restorers.degradations.synthesis import upsample
+
+    x = torch.from_numpy(np.array(image, np.float32)).permute(2, 0, 1)[None]
+    y = upsample(x, (reference.shape[0], reference.shape[1]))[0].permute(1, 2, 0).numpy()
+    return np.ascontiguousarray(y)

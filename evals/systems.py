@@ -1,0 +1,379 @@
+"""The systems under test: what is given a sample and makes an answer.
+
+A system is written `NAME` or `NAME:option=value,option=value`:
+
+- `untouched`: the input. Always measured; nothing may be worse.
+- any restorer (`llmra`, `classical-dct`, ...), called once. `text=` true (default: what is really wrong), false (denies that
+  and claims something else), blind ("remove all degradation"), inspected (what our inspection says), none (says nothing);
+  `strength=` factor on the asked severities; `cem=yes` lets LLMRA's CEM correct the text.
+- `inspected`: one `llmra` call on what the inspection found, nothing judged.
+- `fixed-order`, `random-order`: for each kind found the restorer that measured best, one after the other, in the policy's order
+  or in a seeded random one, nothing judged.
+- `agent`: the whole agent; `policy=`, `seconds=`.
+- `instruments`: no picture, only what the inspection says.
+- `classical`, `oracle`: led by the ground truth, so ceilings and not methods: at each step the call that gains most PSNR,
+  among the classical tools or among all restorers, until none gains.
+- `command:PROGRAM {in} {out}`: any program; it reads one file and writes another.
+"""
+
+from __future__ import annotations
+
+import random
+import shlex
+import subprocess
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from conservator.evals.fidelity import fidelity, sized_as
+from conservator.evals.sample import Answer, Image, Sample
+from conservator.policies.ordering import in_treatment_order
+from conservator.policies.preferences import load_preferences
+from conservator.restorers import catalog
+from conservator.restorers.degradations.vocabulary import (
+    Finding,
+    Kind,
+    Level,
+    severity_of,
+    value_at,
+    value_of,
+)
+from conservator.restorers.errors import PromptError, RestorerError, UnknownNameError, UsageError
+from conservator.restorers.prompts.model import RestorationPrompt
+
+__all__ = ["NAMES", "System", "build", "inspected_prompt"]
+
+CONFIDENT = 0.5
+"""A finding less certain than this is not acted on; the balanced policy's own threshold."""
+
+
+class System(Protocol):
+    """Something that answers samples."""
+
+    def warm(self) -> None:
+        """Load what is needed, so that answers are timed without it."""
+        ...
+
+    def answer(self, sample: Sample, *, seed: int, seconds: float) -> Answer:
+        """Answer one sample.
+
+        Args:
+            sample: what to restore; `clean` and `truth` are for ceilings and prompts of the truth only.
+            seed: of everything that draws.
+            seconds: after which the runner gives up; a system that can stop itself should do so before.
+
+        Raises:
+            ConservatorError: it cannot; the sample counts as failed.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """A system that is one function."""
+
+    work: Callable[[Sample, int], Answer]
+    needs: tuple[str, ...] = ()
+
+    def warm(self) -> None:
+        for name in self.needs:
+            _warm(name)
+
+    def answer(self, sample: Sample, *, seed: int, seconds: float) -> Answer:
+        return self.work(sample, seed)
+
+
+@dataclass(frozen=True)
+class _Agent:
+    policy: str
+    seconds: float | None
+
+    def warm(self) -> None:
+        from conservator.agent.api import restore
+
+        noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+        restore(noise, policy=self.policy)
+
+    def answer(self, sample: Sample, *, seed: int, seconds: float) -> Answer:
+        from conservator.agent.api import restore
+
+        # The file, not the array, where there is one: its quantisation tables and profile are evidence.
+        given: Any = sample.path if not sample.spec.recipe else _eight_bit(sample.degraded)
+        # Stops itself in time, so that its best so far is scored.
+        limit = min(self.seconds or 0.8 * seconds, 0.8 * seconds)
+        result = restore(given, policy=self.policy, max_seconds=limit, seed=seed)
+        return Answer(
+            image=result.array,
+            report=result.before,
+            tools=result.spent.tools,
+            details={
+                "outcome": result.outcome,
+                "reason": result.reason,
+                "steps": [str(step.call) for step in result.steps],
+                "found": {f.kind.value: round(f.value, 4) for f in result.before.present()},
+                "overhead": round(result.timing.overhead, 4),
+                "parts": {
+                    name: getattr(result.timing, name)
+                    for name in ("restorers", "loading", "instruments", "metrics", "vlm", "agent")
+                },
+            },
+        )
+
+
+def build(text: str) -> System:
+    """A system by its name.
+
+    Raises:
+        UnknownNameError: no such system or restorer.
+        UsageError: an option that the system does not have, or a value that makes no sense.
+    """
+    name, _, rest = text.strip().partition(":")
+    if name == "command":
+        return _Plain(partial(_command, _program(rest)))
+    options = _options(text, rest)
+    system = _named(name, options)
+    if options:
+        raise UsageError(f"system {text!r}: unknown option {', '.join(sorted(options))}")
+    return system
+
+
+NAMES = (
+    "untouched",
+    "inspected",
+    "fixed-order",
+    "random-order",
+    "agent",
+    "instruments",
+    "classical",
+    "oracle",
+    "command",
+)
+"""Besides the restorers."""
+
+
+def _named(name: str, options: dict[str, str]) -> System:
+    match name:
+        case "untouched":
+            return _Plain(lambda sample, seed: Answer(image=sample.degraded))
+        case "inspected":
+            return _once("llmra", {"text": "inspected"})
+        case "fixed-order" | "random-order":
+            return _Plain(partial(_in_order, name == "random-order"), ("llmra",))
+        case "agent":
+            seconds = options.pop("seconds", None)
+            return _Agent(options.pop("policy", "balanced"), _number(seconds) if seconds else None)
+        case "instruments":
+            return _Plain(lambda sample, seed: Answer(image=None, report=_report(sample)))
+        case "classical":
+            return _Plain(partial(_ceiling, _classical_tools()))
+        case "oracle":
+            return _Plain(partial(_ceiling, tuple(catalog.cards())), ("llmra",))
+    if name not in catalog.cards():
+        raise UnknownNameError("system", name, [*NAMES, *catalog.cards()])
+    return _once(name, options)
+
+
+def _options(text: str, rest: str) -> dict[str, str]:
+    found = {}
+    for item in filter(None, rest.split(",")):
+        key, equals, value = item.partition("=")
+        if not equals or not value or key.strip() in found:
+            raise UsageError(f"system {text!r}: {item!r} is not option=value, each once")
+        found[key.strip()] = value.strip()
+    return found
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < float("inf"):
+        raise UsageError(f"{text!r} is not a number above 0")
+    return value
+
+
+# ── one call ────────────────────────────────────────────────────────────────
+TEXTS = ("true", "false", "blind", "inspected", "none")
+
+
+def _once(restorer: str, options: dict[str, str]) -> System:
+    text = options.pop("text", "true")
+    strength = _number(options.pop("strength", "1"))
+    enhance = options.pop("cem", "no")
+    if text not in TEXTS or enhance not in ("yes", "no"):
+        known = f"text is one of {', '.join(TEXTS)}; cem is yes or no"
+        raise UsageError(f"system {restorer}: {known}")
+
+    def work(sample: Sample, seed: int) -> Answer:
+        prompt = _strengthened(_told(text, sample), strength)
+        if enhance == "yes":
+            prompt = prompt.model_copy(update={"blind": True})
+        said = {kind.value: round(value, 4) for kind, value in prompt.degradations.items()}
+        details = {"prompt": said, "blind": prompt.blind}
+        if not prompt.degradations and not prompt.blind:
+            return Answer(image=sample.degraded, details=details)
+        image = _call(restorer, sample.degraded, prompt, seed)
+        return Answer(image=image, tools=1, details=details)
+
+    return _Plain(work, (restorer,))
+
+
+def _told(text: str, sample: Sample) -> RestorationPrompt:
+    match text:
+        case "blind":
+            return RestorationPrompt(blind=True)
+        case "inspected":
+            return inspected_prompt(_report(sample).findings)
+        case "none":
+            return RestorationPrompt()
+        case "false":
+            real = sample.truth.degradations if sample.truth else {}
+            wrong = next(k for k in (Kind.SNOW, Kind.RAIN, Kind.NOISE, Kind.HAZE) if k not in real)
+            return RestorationPrompt(degradations={wrong: value_of(wrong, Level.HIGH)})
+    if sample.truth is None:
+        raise PromptError(
+            f"nobody knows what is wrong with {sample.spec.picture}; use text=inspected, or name it as truth"
+        )
+    return sample.truth
+
+
+def _strengthened(prompt: RestorationPrompt, factor: float) -> RestorationPrompt:
+    if factor == 1:
+        return prompt
+    asked = {
+        kind: value_at(kind, min(1.0, severity_of(kind, value) * factor))
+        for kind, value in prompt.degradations.items()
+    }
+    return prompt.model_copy(update={"degradations": asked})
+
+
+def inspected_prompt(findings: Iterable[Finding]) -> RestorationPrompt:
+    """What an inspection that is believed asks for."""
+    sure = [f for f in findings if f.level > Level.ABSENT and f.confidence >= CONFIDENT]
+    return RestorationPrompt.from_findings(sure)
+
+
+def _report(sample: Sample) -> Any:
+    from conservator.agent.api import inspect
+
+    return inspect(sample.path if not sample.spec.recipe else _eight_bit(sample.degraded))
+
+
+def _call(restorer: str, image: Image, prompt: RestorationPrompt, seed: int = 0) -> Image:
+    x = torch.from_numpy(np.array(image, np.float32)).permute(2, 0, 1)[None]
+    y = catalog.load(restorer).restore(x, prompt, seed=seed).image
+    return np.ascontiguousarray(y[0].permute(1, 2, 0).numpy())
+
+
+def _warm(restorer: str) -> None:
+    card = catalog.card(restorer)
+    kinds = card.treats or (Kind.NOISE,)
+    prompt = RestorationPrompt(degradations={kinds[0]: value_of(kinds[0], Level.LOW)})
+    _call(restorer, np.full((64, 64, 3), 0.5, np.float32), prompt)
+
+
+def _eight_bit(image: Image) -> Any:
+    return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+# ── several calls, nothing judged ───────────────────────────────────────────
+def _in_order(shuffled: bool, sample: Sample, seed: int) -> Answer:
+    prompt = inspected_prompt(_report(sample).findings)
+    kinds = list(in_treatment_order(prompt.degradations))
+    if shuffled:
+        # Of this sample alone, so that it does not depend on who was answered before.
+        random.Random(f"{seed}/{sample.spec.sample_id}").shuffle(kinds)
+    table, cards = load_preferences(), catalog.cards()
+    image, steps = sample.degraded, []
+    for kind in kinds:
+        ranked = table.ranked(kind, prompt.level(kind), cards)
+        if not ranked or cards[ranked[0].restorer].scale != 1:
+            continue
+        name = ranked[0].restorer
+        image = _call(
+            name, image, RestorationPrompt(degradations={kind: prompt.degradations[kind]}), seed
+        )
+        steps.append(f"{name}({kind.value}={prompt.degradations[kind]:.4g})")
+    return Answer(image=image, tools=len(steps), details={"steps": steps})
+
+
+# ── ceilings ────────────────────────────────────────────────────────────────
+def _classical_tools() -> tuple[str, ...]:
+    return tuple(name for name in catalog.cards() if name.startswith("classical-"))
+
+
+def _ceiling(restorers: tuple[str, ...], sample: Sample, seed: int) -> Answer:
+    """Greedy by ground truth: each step takes the call that gains most PSNR."""
+    if sample.clean is None or sample.truth is None:
+        raise PromptError(f"no ground truth for {sample.spec.picture}; a ceiling needs one")
+    clean, left = sample.clean, dict(sample.truth.degradations)
+    image, steps = sample.degraded, []
+    best = _psnr(image, clean)
+    while left:
+        tried: list[tuple[float, Image, str, dict[Kind, float]]] = []
+        for name, asked in _calls(restorers, left):
+            result = _call(name, image, RestorationPrompt(degradations=asked), seed)
+            tried.append((_psnr(result, clean), result, name, asked))
+        score, result, name, asked = max(tried, key=lambda t: t[0], default=(0.0, image, "", {}))
+        if score <= best:
+            break
+        image, best = result, score
+        steps.append(f"{name}({','.join(f'{k.value}={v:.4g}' for k, v in asked.items())})")
+        left = {kind: value for kind, value in left.items() if kind not in asked}
+    return Answer(image=image, tools=len(steps), details={"steps": steps})
+
+
+def _calls(
+    restorers: Iterable[str], left: Mapping[Kind, float]
+) -> Iterable[tuple[str, dict[Kind, float]]]:
+    for name in restorers:
+        card = catalog.card(name)
+        if not card.treats:
+            continue  # a checkpoint of the user's: what it treats is not known
+        kinds = [kind for kind in left if kind in card.treats]
+        for kind in kinds:
+            yield name, {kind: left[kind]}
+        if len(kinds) > 1 and card.prompt_style != "parameters":
+            yield name, {kind: left[kind] for kind in kinds}
+
+
+def _psnr(image: Image, clean: Image) -> float:
+    return fidelity(sized_as(image, clean), clean).psnr
+
+
+# ── other people's programs ─────────────────────────────────────────────────
+def _program(text: str) -> tuple[str, ...]:
+    words = tuple(shlex.split(text))
+    if not words or not any("{in}" in w for w in words) or not any("{out}" in w for w in words):
+        raise UsageError(f"command {text!r}: give a program with {{in}} and {{out}} in it")
+    return words
+
+
+def _command(words: tuple[str, ...], sample: Sample, seed: int) -> Answer:
+    import tempfile
+
+    from conservator.tools.image_io import load
+
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out.png"
+        line = [
+            w.replace("{in}", str(sample.path))
+            .replace("{out}", str(out))
+            .replace("{seed}", str(seed))
+            for w in words
+        ]
+        try:
+            done = subprocess.run(line, capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise RestorerError(f"cannot run {words[0]!r}: {error.strerror or error}") from error
+        if done.returncode or not out.exists():
+            said = (done.stderr or done.stdout).strip().splitlines()
+            last = said[-1] if said else "it said nothing"
+            raise RestorerError(f"{words[0]} ended with {done.returncode}, no picture: {last}")
+        return Answer(image=load(out).pixels, tools=1)
