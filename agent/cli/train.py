@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import Literal, cast
 
 import click
 
@@ -12,11 +11,6 @@ from conservator.agent.cli.console import emit_path, say
 from conservator.agent.cli.exit_code import ExitCode
 from conservator.agent.cli.options import PATH, Command, above, device_name, seed_option
 from conservator.agent.errors import MissingFileError, OutputError, UsageError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from conservator.restorers.degradations.vocabulary import Kind
 
 __all__ = ["train"]
 
@@ -84,7 +78,8 @@ def train(
     """Train a network on a folder of clean images.
 
     NETWORK is llmra (the restorer) or estimator (the learned instrument). The learning rate falls along the clock, so give the minutes that there are. A run that is stopped goes on with
-    --resume from its last checkpoint, at most three minutes old.
+    --resume from its last checkpoint, at most three minutes old. Stage 2 of llmra first inspects 1200 degraded
+    pictures, which takes minutes of its own.
     """
     for folder in (data, validation):
         if folder is not None and not folder.is_dir():
@@ -116,6 +111,7 @@ def train(
             from conservator.agent.errors import UnknownNameError
             from conservator.restorers.llmra import train as llmra
             from conservator.restorers.llmra.config import CONFIGS
+            from conservator.tools.instruments.prompt import degradations_of
 
             if config not in CONFIGS:
                 raise UnknownNameError("configuration of llmra", config, tuple(CONFIGS))
@@ -129,7 +125,7 @@ def train(
                 resume=resume,
                 weights=weights,
                 validation=validation,
-                inspector=_inspector() if stage == "2" else None,
+                inspector=degradations_of if stage == "2" else None,
                 seed=seed,
                 say=say,
             )
@@ -138,25 +134,3 @@ def train(
         return ExitCode.INTERRUPTED
     emit_path(written)
     return ExitCode.DONE
-
-
-def _inspector() -> Callable[[Tensor], list[dict[Kind, float]]] | None:
-    """What the shipped estimator says is wrong with each picture of a batch; None when it is not there."""
-    from conservator.tools.instruments import estimator
-
-    missing = estimator.missing()
-    if missing:
-        say(
-            f"note: sentences of stage 2 are simulated, for the estimator cannot write them: {missing}"
-        )
-        return None
-    predictor = estimator.load()
-
-    def inspect(batch: Tensor) -> list[dict[Kind, float]]:
-        reports = [predictor.estimate_tensor(image[None]) for image in batch.float().cpu()]
-        return [
-            {kind: f.value for kind, f in report.findings.items() if f.level > 0}
-            for report in reports
-        ]
-
-    return inspect

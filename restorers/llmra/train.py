@@ -1,8 +1,8 @@
 """Two-stage training of LLMRA.
 
 Stage 1 (`<refine>`, Eq. 9): accurate sentences, no CEM. Stage 2 (`<restore>`, Eq. 10): half of each batch goes through CEM with the
-sentences that an inspection would write, errors included, plus the triplet loss of accurate against false sentences; the
-other half stays in stage 1's manner, so that `<refine>` is not forgotten.
+sentences that an inspection of the whole picture wrote, errors included, plus the triplet loss of accurate against false
+sentences; the other half stays in stage 1's manner, so that `<refine>` is not forgotten.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from conservator.restorers.degradations.vocabulary import Kind, severity_of, value_at
 from conservator.restorers.llmra.config import CONFIGS
 from conservator.restorers.llmra.network import LLMRA, triplet_loss
+from conservator.restorers.llmra.pool import InspectedPool, Inspector
 from conservator.restorers.prompts.llmra import BLIND, render
 from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.restorers.training.data import CropBank, Mixture, Pairs, Synthesiser
@@ -29,16 +30,12 @@ from conservator.restorers.weights import apply_weights, load_weights, save_weig
 
 __all__ = ["Inspector", "erring", "false_sentence", "sentence", "train"]
 
-Inspector = Callable[[Tensor], list[dict[Kind, float]]]
-"""(B, 3, H, W) to what an inspection believes is wrong with each."""
-
-
 FIRST = Mixture(
-    weights={Kind.NOISE: 4, Kind.JPEG: 1, Kind.RAIN: 1, Kind.PEPPER_NOISE: 1, Kind.SNOW: 1},
+    weights={Kind.NOISE: 4, Kind.RAIN: 2, Kind.JPEG: 1, Kind.PEPPER_NOISE: 1, Kind.SNOW: 1},
     counts=(0.05, 0.95, 0.0, 0.0),
     partial=0.0,
 )
-"""The first eighth of stage 1: what is removed at each pixel's own surroundings, one kind at a time."""
+"""The first twentieth of stage 1: what is removed at each pixel's own surroundings, one kind at a time."""
 
 
 def sentence(asked: dict[Kind, float], rng: random.Random) -> str:
@@ -98,6 +95,7 @@ def train(
     weights: Path | None = None,
     validation: Path | None = None,
     inspector: Inspector | None = None,
+    pool_size: int = 1200,
     batch: int = 32,
     lr: float = 5e-4,
     sizes: tuple[tuple[float, int], ...] = ((0.0, 64), (0.7, 96)),
@@ -111,13 +109,15 @@ def train(
         config: `compact` or `paper`.
         data: folder of clean images.
         out: folder of the checkpoint, the logs and the weights.
-        minutes: wall time to spend, resumed parts included.
+        minutes: wall time to spend, resumed parts included, inspecting excluded.
         stage: 1 is `<refine>`, 2 is `<restore>`.
         device: `auto`, `cpu`, `cuda`, ...
-        resume: continue from the checkpoint in `out`.
+        resume: continue from the checkpoint in `out`, with the pictures that were inspected then.
         weights: start from these; stage 2 needs those of stage 1.
         validation: folder of clean images for the validation log.
-        inspector: writes stage 2's sentences; `erring` when there is none.
+        inspector: writes stage 2's sentences, once for each of `pool_size` pictures before training; `erring` simulates
+            it when there is none.
+        pool_size: pictures to inspect, a fifth of a second each and 0.6 MB.
         sizes: (share of the budget, patch side) steps; the pixel count of a batch stays the same.
         batch: patches a step at the first size.
         lr: peak learning rate.
@@ -127,7 +127,8 @@ def train(
 
     Raises:
         WeightsError: `weights` or the checkpoint does not fit.
-        UsageError: no images in `data`.
+        UsageError: no images in `data`, or the inspected pictures of a resumed run do not read.
+        OutputError: `out` cannot take the inspected pictures.
     """
     torch.manual_seed(seed)
     rng = random.Random(seed)
@@ -163,43 +164,63 @@ def train(
     maker = Synthesiser(seed=seed + trainer.step, device=str(where))
     rng.seed(seed + trainer.step)
     first_size, mixture = sizes[0][1], Mixture()
+    pool: InspectedPool | None = None
+    if stage == 2 and inspector is not None:
+        kept = out / "pool.safetensors"
+        if resume and kept.exists():
+            pool = InspectedPool.read(kept)
+            say(f"{len(pool.sides)} inspected pictures from {kept}")
+        else:
+            say(f"inspecting {pool_size} pictures")
+            pool = InspectedPool.make(
+                bank, pool_size, inspector, seed=seed, device=str(where), say=say
+            )
+            pool.write(kept)
 
     def losses() -> Iterator[Callable[[], Tensor]]:
         while True:
             size = next(side for share, side in reversed(sizes) if trainer.progress >= share)
             count = max(2, round(batch * (first_size / size) ** 2))
-            maker.mixture = FIRST if stage == 1 and trainer.progress < 0.12 else mixture
-            pairs = maker.pairs(bank.patches(count, size, maker.rng))
-            yield partial(loss, pairs)
+            maker.mixture = FIRST if stage == 1 and trainer.progress < 0.05 else mixture
+            if stage == 1:
+                yield partial(refined, made(count, size))
+            else:
+                yield partial(
+                    restored, *inspected(count // 2, size), made(count - count // 2, size)
+                )
 
-    def loss(pairs: Pairs) -> Tensor:
+    def made(count: int, size: int) -> Pairs:
+        return maker.pairs(bank.patches(count, size, maker.rng))
+
+    def inspected(count: int, size: int) -> tuple[Pairs, list[dict[Kind, float]]]:
+        if pool is not None:
+            return pool.patches(count, size, maker.rng, where)
+        pairs = made(count, size)
+        return pairs, [erring(present, rng) for present in pairs.present]
+
+    def refined(pairs: Pairs) -> Tensor:
         degraded = pairs.degraded.contiguous(memory_format=torch.channels_last)
         texts = _refine_texts(pairs, rng)
-        if stage == 1:
-            with autocast(where):
-                output = network(degraded, model.context(texts))
-            return reconstruction_loss(
-                output.float(), pairs.target, tone_weights(degraded, pairs.target)
-            )
-        half = len(degraded) // 2
-        said = inspector(degraded[:half]) if inspector is not None else None
-        heard = [
-            render(
-                RestorationPrompt(
-                    degradations=said[i] if said is not None else erring(present, rng)
-                )
-            )
-            for i, present in enumerate(pairs.present[:half])
-        ]
-        true = [sentence(present, rng) for present in pairs.present[:half]]
-        false = [false_sentence(present, rng) for present in pairs.present[:half]]
         with autocast(where):
-            z = model.context(heard, degraded[:half])
-            z_refine = model.context(texts[half:])
-            output = network(degraded, torch.cat([z, z_refine]))
+            output = network(degraded, model.context(texts))
+        return reconstruction_loss(
+            output.float(), pairs.target, tone_weights(degraded, pairs.target)
+        )
+
+    def restored(seen: Pairs, said: list[dict[Kind, float]], pairs: Pairs) -> Tensor:
+        degraded = torch.cat([seen.degraded, pairs.degraded])
+        degraded = degraded.contiguous(memory_format=torch.channels_last)
+        texts = _refine_texts(pairs, rng)
+        heard = [render(RestorationPrompt(degradations=kinds)) for kinds in said]
+        true = [sentence(present, rng) for present in seen.present]
+        false = [false_sentence(present, rng) for present in seen.present]
+        with autocast(where):
+            z = model.context(heard, degraded[: len(heard)])
+            output = network(degraded, torch.cat([z, model.context(texts)]))
         with autocast(where), torch.no_grad():
             positive, negative = model.context(true), model.context(false)
-        target = torch.cat([pairs.clean[:half], pairs.target[half:]])
+        # CEM's half is to undo all that is there, whatever was said.
+        target = torch.cat([seen.clean, pairs.target])
         triplet = triplet_loss(z.float(), positive.float(), negative.float())
         weights = tone_weights(degraded, target)
         return reconstruction_loss(output.float(), target, weights) + 0.05 * triplet
