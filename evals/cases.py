@@ -16,7 +16,7 @@ from conservator.restorers.degradations.recipe import Recipe, apply
 from conservator.restorers.degradations.vocabulary import Kind
 from conservator.restorers.errors import UsageError
 
-__all__ = ["CASES", "Case", "Sample", "image_paths", "read_rgb", "samples"]
+__all__ = ["CASES", "Case", "Place", "Sample", "image_paths", "places", "read_rgb", "samples"]
 
 Image = npt.NDArray[np.float32]
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
@@ -79,6 +79,36 @@ class Sample:
     clean: Image
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a sample of a case comes from.
+
+    Attributes:
+        case: the row it belongs to.
+        clean: the clean picture.
+        degraded: the degraded one of a pair; None where it is synthesised.
+    """
+
+    case: Case
+    clean: Path
+    degraded: Path | None = None
+
+    def sample(self) -> Sample:
+        """Read it; a synthetic one is seeded by case and file name, so it is always the same."""
+        clean = read_rgb(self.clean)
+        if self.degraded is None:
+            h, w = clean.shape[:2]
+            seed = zlib.crc32(f"{self.case.name}/{self.clean.name}".encode())
+            x = torch.from_numpy(np.array(clean)).permute(2, 0, 1)[None]
+            draws = Recipe.parse(self.case.recipe).draw(seed, h, w)
+            y = apply(x, draws)[0].permute(1, 2, 0).numpy()
+            return Sample(self.clean.name, np.ascontiguousarray(y), clean)
+        degraded = read_rgb(self.degraded)
+        # Some sets cut a border off one of the two (SOTS); compare what both show.
+        h, w = np.minimum(degraded.shape[:2], clean.shape[:2])
+        return Sample(self.degraded.name, _centre(degraded, h, w), _centre(clean, h, w))
+
+
 def image_paths(folder: Path) -> list[Path]:
     """The pictures of a folder, sorted by name.
 
@@ -102,8 +132,8 @@ def read_rgb(path: Path) -> Image:
     return load(path).pixels
 
 
-def samples(case: Case, dev: Path, limit: int | None = None) -> Iterator[Sample]:
-    """The samples of a case; synthetic ones are seeded by case and file name.
+def places(case: Case, dev: Path, limit: int | None = None) -> list[Place]:
+    """The samples of a case, not read yet.
 
     Args:
         case: the row.
@@ -114,25 +144,18 @@ def samples(case: Case, dev: Path, limit: int | None = None) -> Iterator[Sample]
         UsageError: a folder is missing or empty.
     """
     if not case.pairs:
-        recipe = Recipe.parse(case.recipe)
-        for path in image_paths(dev / "clean" / "kodak24")[:limit]:
-            clean = read_rgb(path)
-            h, w = clean.shape[:2]
-            seed = zlib.crc32(f"{case.name}/{path.name}".encode())
-            x = torch.from_numpy(np.array(clean)).permute(2, 0, 1)[None]
-            y = apply(x, recipe.draw(seed, h, w))[0].permute(1, 2, 0).numpy()
-            yield Sample(path.name, np.ascontiguousarray(y), clean)
-        return
+        return [Place(case, path) for path in image_paths(dev / "clean" / "kodak24")[:limit]]
     prefix = f"pairs/{case.pairs}/"
     with (dev / "manifest.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["degraded"].startswith(prefix)]
     if not rows:
         raise UsageError(f"no pairs of {case.pairs} in {dev / 'manifest.csv'}")
-    for row in rows[:limit]:
-        degraded, clean = read_rgb(dev / row["degraded"]), read_rgb(dev / row["clean"])
-        # Some sets cut a border off one of the two (SOTS); compare what both show.
-        h, w = np.minimum(degraded.shape[:2], clean.shape[:2])
-        yield Sample(Path(row["degraded"]).name, _centre(degraded, h, w), _centre(clean, h, w))
+    return [Place(case, dev / row["clean"], dev / row["degraded"]) for row in rows[:limit]]
+
+
+def samples(case: Case, dev: Path, limit: int | None = None) -> Iterator[Sample]:
+    """The samples of a case, one after the other; see `places`."""
+    return (place.sample() for place in places(case, dev, limit))
 
 
 def _centre(image: Image, height: int, width: int) -> Image:

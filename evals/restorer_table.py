@@ -1,8 +1,10 @@
 """The table of LLMRA's model card: untouched, best classical tool, LLMRA under several texts.
 
     python -m conservator.evals.restorer_table --dev DEV --out evals/results/llmra.json [--limit N] [--case NAME ...]
+        [--column NAME ...] [--jobs N] [--card MODEL_CARD.md]
 
-Columns: `untouched`; `classical`, per image and kind the classical tool (or none) that the ground truth likes best, kinds
+An `--out` that is there keeps its rows and columns, and those measured now are merged into it: `untouched` and `classical` are
+slow and stay, the others are measured again with new weights. Columns: `untouched`; `classical`, per image and kind the classical tool (or none) that the ground truth likes best, kinds
 undone in reverse capture order, so a ceiling for classical treatment, not a blind choice; `llmra`, the true kinds and
 parameters as text; `false text`, a clean bill of health and a degradation that is not there; `inspected`, the sentences of our own
 inspection without CEM; `inspected + CEM`, the same through CEM; `blind`, "Remove all degradation.".
@@ -12,12 +14,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +31,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from conservator.evals.cases import CASES, Case, Sample, samples
+from conservator.evals.cases import CASES, Case, Place, Sample, places
 from conservator.evals.fidelity import Fidelity, fidelity
+from conservator.evals.table_record import check_counts, merged, read_record, write_record
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import Kind, Level, value_of
 from conservator.restorers.errors import UsageError
 from conservator.restorers.prompts.model import RestorationPrompt
-from conservator.tools.instruments import measure
+from conservator.tools.instruments.prompt import prompt_of
 
-__all__ = ["machine", "markdown", "measure_case", "renew_card"]
+__all__ = ["COLUMNS", "machine", "markdown", "measure_case", "measure_sample", "renew_card"]
 
 Image = npt.NDArray[np.float32]
 UNDO = (
@@ -51,6 +58,8 @@ UNDO = (
 )
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 COLUMNS = ("untouched", "classical", "llmra", "false text", "inspected", "inspected + CEM", "blind")
+WITHOUT_WEIGHTS = ("untouched", "classical")
+Figures = Mapping[str, Fidelity]
 
 
 def machine() -> dict[str, Any]:
@@ -97,66 +106,93 @@ def _false(kinds: dict[Kind, float]) -> RestorationPrompt:
     return RestorationPrompt(degradations={wrong: value_of(wrong, Level.HIGH)})
 
 
-def _inspected(image: Image, *, enhance: bool) -> RestorationPrompt:
-    found = [f for f in measure(image) if f.level > Level.ABSENT and f.confidence >= 0.5]
-    return RestorationPrompt.from_findings(found).model_copy(update={"blind": enhance})
+def _systems(case: Case, sample: Sample) -> dict[str, Callable[[], Image]]:
+    image = sample.degraded
+    said = cache(lambda: prompt_of(image))
 
+    def llmra(prompt: RestorationPrompt) -> Image:
+        return _restored("llmra", image, prompt)
 
-def _systems(case: Case) -> dict[str, Callable[[Sample], Image]]:
-    true = RestorationPrompt(degradations=case.kinds)
-
-    def inspected(sample: Sample, enhance: bool) -> Image:
-        prompt = _inspected(sample.degraded, enhance=enhance)
-        return (
-            _restored("llmra", sample.degraded, prompt) if prompt.degradations else sample.degraded
-        )
+    def inspected(*, enhance: bool) -> Image:
+        prompt = said().model_copy(update={"blind": enhance})
+        return llmra(prompt) if prompt.degradations else image
 
     return {
-        "untouched": lambda s: s.degraded,
-        "classical": lambda s: _best_classical(s, case.kinds),
-        "llmra": lambda s: _restored("llmra", s.degraded, true),
-        "false text": lambda s: _restored("llmra", s.degraded, _false(case.kinds)),
-        "inspected": lambda s: inspected(s, False),
-        "inspected + CEM": lambda s: inspected(s, True),
-        "blind": lambda s: _restored("llmra", s.degraded, RestorationPrompt(blind=True)),
+        "untouched": lambda: image,
+        "classical": lambda: _best_classical(sample, case.kinds),
+        "llmra": lambda: llmra(RestorationPrompt(degradations=case.kinds)),
+        "false text": lambda: llmra(_false(case.kinds)),
+        "inspected": lambda: inspected(enhance=False),
+        "inspected + CEM": lambda: inspected(enhance=True),
+        "blind": lambda: llmra(RestorationPrompt(blind=True)),
     }
+
+
+def measure_sample(case: Case, sample: Sample, columns: Sequence[str] = COLUMNS) -> Figures:
+    """PSNR and SSIM of every column on one sample; it is inspected once at most."""
+    systems = _systems(case, sample)
+    return {column: fidelity(systems[column](), sample.clean) for column in columns}
 
 
 def measure_case(
     case: Case, pictures: Iterable[Sample], columns: Sequence[str] = COLUMNS
 ) -> dict[str, Any]:
     """Mean PSNR and SSIM of every column over the samples of a case."""
-    systems = _systems(case)
-    figures: dict[str, list[Fidelity]] = {column: [] for column in columns}
-    for sample in pictures:
-        for column in columns:
-            figures[column].append(fidelity(systems[column](sample), sample.clean))
-    row: dict[str, Any] = {"case": case.name, "images": len(next(iter(figures.values())))}
-    for column, found in figures.items():
+    return _row(case, [measure_sample(case, sample, columns) for sample in pictures], columns)
+
+
+def _row(case: Case, figures: Sequence[Figures], columns: Sequence[str]) -> dict[str, Any]:
+    row: dict[str, Any] = {"case": case.name, "images": len(figures)}
+    for column in columns:
         row[column] = {
-            "psnr": round(float(np.mean([f.psnr for f in found])), 2),
-            "ssim": round(float(np.mean([f.ssim for f in found])), 4),
+            "psnr": round(float(np.mean([found[column].psnr for found in figures])), 2),
+            "ssim": round(float(np.mean([found[column].ssim for found in figures])), 4),
         }
     return row
 
 
+def _measured(place: Place, columns: Sequence[str]) -> Figures:
+    return measure_sample(place.case, place.sample(), columns)
+
+
+@contextmanager
+def _mapping(jobs: int) -> Iterator[Callable[..., Iterable[Figures]]]:
+    """`map`, over processes of one thread each where there is more than one job."""
+    if jobs == 1:
+        yield map
+        return
+    # Forking a process that has run torch can hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_thread) as processes:
+        yield processes.map
+
+
+def _one_thread() -> None:
+    import cv2
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as a Markdown table, PSNR / SSIM a cell."""
-    columns = [c for c in COLUMNS if c in rows[0]]
+    columns = [c for c in COLUMNS if any(c in row for row in rows)]
     lines = [
         "| case | images | " + " | ".join(columns) + " |",
         "|---|---|" + "---|" * len(columns),
     ]
     for row in rows:
-        best = max(row[c]["psnr"] for c in columns)
-        cells = [
-            f"**{row[c]['psnr']:.2f}** / {row[c]['ssim']:.3f}"
-            if row[c]["psnr"] == best
-            else f"{row[c]['psnr']:.2f} / {row[c]['ssim']:.3f}"
-            for c in columns
-        ]
+        best = max(row[c]["psnr"] for c in columns if c in row)
+        cells = [_cell(row.get(column), best) for column in columns]
         lines.append(f"| {row['case']} | {row['images']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _cell(figures: Mapping[str, float] | None, best: float) -> str:
+    if figures is None:
+        return "not measured"
+    mark = "**" if figures["psnr"] == best else ""
+    return f"{mark}{figures['psnr']:.2f}{mark} / {figures['ssim']:.3f}"
 
 
 def renew_card(path: Path, table: str) -> None:
@@ -173,29 +209,55 @@ def renew_card(path: Path, table: str) -> None:
     path.write_text(f"{head}{BEGIN}\n{table}\n{END}{tail}", encoding="utf-8")
 
 
-def main() -> int:
-    """Measure, write the JSON, print the table."""
+def _weights() -> dict[str, str]:
+    """Column -> the first digits of the sha256 of the weights it is measured with."""
+    sha256 = catalog.card("llmra").configurations["compact"].sha256 or ""
+    return {column: sha256[:12] for column in COLUMNS if column not in WITHOUT_WEIGHTS}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, merge into the JSON, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--dev", type=Path, required=True, help="development images")
-    parser.add_argument("--out", type=Path, help="JSON file to write")
+    parser.add_argument("--out", type=Path, help="JSON file to write, or to merge into")
     parser.add_argument("--card", type=Path, help="model card whose table to renew")
     parser.add_argument("--limit", type=int, help="at most so many images a case")
-    parser.add_argument("--case", action="append", help="only these rows")
+    names = [case.name for case in CASES]
+    parser.add_argument("--case", action="append", choices=names, help="only these rows")
     parser.add_argument("--column", action="append", choices=COLUMNS, help="only these columns")
-    options = parser.parse_args()
-    columns = options.column or COLUMNS
-    rows = []
-    for case in CASES:
-        if options.case and case.name not in options.case:
-            continue
-        rows.append(measure_case(case, samples(case, options.dev, options.limit), columns))
-        sys.stderr.write(json.dumps(rows[-1]) + "\n")
-        if options.out:
-            record = {"machine": machine(), "rows": rows}
-            options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    options = parser.parse_args(arguments)
+    columns = [c for c in COLUMNS if c in (options.column or COLUMNS)]
+    chosen = {
+        case.name: places(case, options.dev, options.limit)
+        for case in CASES
+        if not options.case or case.name in options.case
+    }
+    record = read_record(options.out)
+    # Before an hour of measuring, not after it.
+    check_counts(record, {name: len(found) for name, found in chosen.items()}, columns)
+    jobs = max(1, options.jobs)
+    at = machine() | ({"threads": 1, "jobs": jobs} if jobs > 1 else {})
+    with _mapping(jobs) as mapped:
+        for found in chosen.values():
+            figures = list(mapped(partial(_measured, columns=columns), found))
+            row = _row(found[0].case, figures, columns)
+            sys.stderr.write(json.dumps(row) + "\n")
+            record = merged(
+                record,
+                [row],
+                columns,
+                at,
+                cases=names,
+                order=COLUMNS,
+                weights=_weights(),
+            )
+            if options.out:
+                write_record(options.out, record)
+    table = markdown(record["rows"])
     if options.card:
-        renew_card(options.card, markdown(rows))
-    sys.stdout.write(markdown(rows) + "\n")
+        renew_card(options.card, table)
+    sys.stdout.write(table + "\n")
     return 0
 
 
