@@ -98,6 +98,19 @@ def test_a_restorer_measured_harmful_is_never_called() -> None:
     assert plan(situation(NOISE, preferences=table)).calls == ()
 
 
+def test_an_upscaler_is_not_called_unasked() -> None:
+    cards = {
+        "x2": RestorerCard(name="x2", title="twice", treats=(Kind.NOISE,), scale=2),
+        "same": RestorerCard(name="same", title="as large", treats=(Kind.NOISE,)),
+    }
+    table = Preferences(lead="x2", gains={Kind.NOISE: {Level.HIGH: {"x2": 5, "same": 1}}})
+    (call,) = plan(situation(NOISE, preferences=table, cards=cards)).calls
+    assert call.restorer == "same"
+    alone = {"x2": cards["x2"]}
+    assert plan(situation(NOISE, preferences=table, cards=alone)).calls == ()
+    assert plan(situation(NOISE, preferences=Preferences(lead="x2"), cards=alone)).calls == ()
+
+
 def test_too_strong_is_blended_without_a_tool_call() -> None:
     (call,) = plan(situation(NOISE)).calls
     refused = attempt("a1", call, accepted=False, fault="strong")
