@@ -39,8 +39,10 @@ class LLMRARestorer:
     card = CARD
 
     def __init__(self, configuration: str, weights_path: str | Path | None = None) -> None:
+        # First: building takes longer, and is for nothing when the file is damaged.
+        weights = configured_weights(CARD, configuration, weights_path)
         self.model = LLMRA(CONFIGS[configuration]).eval().requires_grad_(False)
-        apply_weights(self.model, configured_weights(CARD, configuration, weights_path))
+        apply_weights(self.model, weights)
         self.weights_sha256 = (
             checksum(Path(weights_path))
             if weights_path is not None

@@ -1,15 +1,18 @@
 """LLMRA's network, text encoders and losses."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
 
+from conservator.restorers.errors import UnknownNameError, WeightsError
 from conservator.restorers.llmra.config import CONFIGS, LLMRAConfig
 from conservator.restorers.llmra.network import CAFF, CEM, LLMRA, triplet_loss
 from conservator.restorers.llmra.restorer import LLMRARestorer
 from conservator.restorers.prompts.llmra import render
 from conservator.restorers.prompts.model import RestorationPrompt
+from conservator.restorers.weights import PACKAGED
 
 CLEAN = "The image is well lit. No rain streaks detected. No noise detected."
 NOISY = render(RestorationPrompt.at_level(noise="high"))
@@ -151,6 +154,24 @@ def test_shipped_weights_leave_alone_what_is_not_named(shipped: LLMRARestorer) -
     removed = (shipped.restore_tile(noisy, named) - noisy).square().mean()
     kept = (shipped.restore_tile(noisy, unnamed) - noisy).square().mean()
     assert float(kept) < 0.25 * float(removed)
+
+
+def test_damaged_weights_are_refused_before_the_network_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes((PACKAGED / "llmra/weights/compact.safetensors").read_bytes()[:-1])
+    # A network that cannot be built: whoever tries fails in another way.
+    monkeypatch.setitem(CONFIGS, "compact", dataclasses.replace(TINY, channels=(-8,) * 4))
+    with pytest.raises(WeightsError, match="truncated"):
+        LLMRARestorer("compact", damaged)
+    with pytest.raises(RuntimeError, match="negative dimension"):
+        LLMRARestorer("compact")
+
+
+def test_unknown_configuration_is_named() -> None:
+    with pytest.raises(UnknownNameError, match="configuration of llmra 'huge'; known: compact"):
+        LLMRARestorer("huge")
 
 
 def test_rendered_prompt_is_the_sentences(shipped: LLMRARestorer) -> None:
