@@ -20,7 +20,17 @@ from conservator.restorers.errors import ConservatorError, RestorerError, Unknow
 if TYPE_CHECKING:
     from conservator.restorers.base import Restorer
 
-__all__ = ["ENTRY_POINT_GROUP", "Entry", "card", "cards", "describe", "load", "register", "unload"]
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "Entry",
+    "card",
+    "cards",
+    "describe",
+    "load",
+    "register",
+    "rescan",
+    "unload",
+]
 
 ENTRY_POINT_GROUP: Final = "conservator.restorers"
 
@@ -157,6 +167,13 @@ def unload() -> None:
         _resident.clear()
 
 
+def rescan() -> None:
+    """Look for packages that add restorers again; they are looked for once in a process otherwise."""
+    with _lock:
+        _third_party.cache_clear()
+        _card.cache_clear()
+
+
 def describe() -> list[dict[str, Any]]:
     """The catalogue as JSON data, for `conservator restorers --json`."""
     return [
@@ -190,7 +207,9 @@ def _entries() -> dict[str, Entry]:
     return entries
 
 
-def _third_party() -> list[tuple[str, Entry]]:
+@cache
+def _third_party() -> tuple[tuple[str, Entry], ...]:
+    """Entries of installed packages; reading the metadata of all that is installed takes 40 ms."""
     found = []
     for point in entry_points(group=ENTRY_POINT_GROUP):
         try:
@@ -204,7 +223,7 @@ def _third_party() -> list[tuple[str, Entry]]:
                 f"restorer {point.name!r} ({point.value}) is {type(entry).__name__}, not a catalog.Entry"
             )
         found.append((point.name, entry))
-    return found
+    return tuple(found)
 
 
 def _entry(name: str) -> Entry:

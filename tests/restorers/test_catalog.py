@@ -162,6 +162,22 @@ print(catalog.card("inverter").title, float(restored.image.mean()), restored.ren
     assert result.stdout.strip() == "Inverts 0.75 invert", result.stderr
 
 
+def test_packages_are_looked_for_once_unless_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog.cards()
+    monkeypatch.syspath_prepend(
+        installed(tmp_path, "inverter", THIRD_PARTY.format(name="inverter"))
+    )
+    assert "inverter" not in catalog.cards()
+    catalog.rescan()
+    assert catalog.cards()["inverter"].title == "Inverts"
+    monkeypatch.undo()
+    catalog.rescan()
+    sys.modules.pop("inverter")
+    assert "inverter" not in catalog.cards()
+
+
 @pytest.mark.parametrize(
     ("name", "module", "message"),
     [
