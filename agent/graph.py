@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from langgraph.graph import END, START, StateGraph
@@ -31,7 +32,13 @@ Node = Callable[[RunState, RunContext], Update]
 def compile_graph(
     checkpointer: BaseCheckpointSaver[Any] | None = None,
 ) -> CompiledStateGraph[RunState, RunContext, RunState, RunState]:
-    """Build and compile the graph."""
+    """The graph with these checkpoints."""
+    return _built().compile(checkpointer=checkpointer)
+
+
+@cache
+def _built() -> StateGraph[RunState, RunContext, RunState, RunState]:
+    """Nodes and edges, which are the same for every run."""
     graph = StateGraph(RunState, context_schema=RunContext)
     for node in (inspect, plan, act, score, judge, finish):
         graph.add_node(node.__name__, _timed(node))
@@ -42,7 +49,7 @@ def compile_graph(
     graph.add_edge("score", "judge")
     graph.add_conditional_edges("judge", after_judge, ["act", "plan", "finish"])
     graph.add_edge("finish", END)
-    return graph.compile(checkpointer=checkpointer)
+    return graph
 
 
 class _GraphNode(Protocol):

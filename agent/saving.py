@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from conservator.agent.sessions import full_range
 from conservator.tools.image_io import Picture, quantise
+from conservator.tools.image_io.colour import is_srgb
 from conservator.tools.look import Pixels
 
 __all__ = ["artifact_samples", "as_saved"]
@@ -25,7 +26,7 @@ def artifact_samples(picture: Picture, pixels: Pixels) -> npt.NDArray[np.generic
     """
     if picture.depth == "float32":
         return np.clip(pixels, 0, 1).astype(np.float32)
-    plain = picture.depth == "uint8" and picture.icc_profile is None
+    plain = picture.depth == "uint8" and is_srgb(picture.icc_profile)
     return full_range(pixels, "uint8" if plain else "uint16")
 
 
@@ -42,7 +43,7 @@ def as_saved(picture: Picture, pixels: Pixels, suffix: str) -> Pixels:
         suffix.lower() in _LOSSLESS
         and picture.depth == "uint8"
         and picture.mode in ("RGB", "RGBA")
-        and picture.icc_profile is None
+        and is_srgb(picture.icc_profile)
         and picture.overflow is None
         and (picture.alpha is None or suffix.lower() != ".bmp")
     )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from conservator.tools.image_io.picture import FloatArray, Picture
 
-__all__ = ["bands", "from_srgb", "luma", "to_srgb", "writable_profile"]
+__all__ = ["bands", "from_srgb", "is_srgb", "luma", "to_srgb", "writable_profile"]
 
 SAME_COLOUR = 0.5 / 255
 """A profile this close to sRGB everywhere is sRGB: half a step of an 8-bit file."""
@@ -121,6 +121,11 @@ def writable_profile(icc: bytes | None, channels: int) -> bytes | None:
     declared = _CHANNELS.get(icc[16:20])
     fits = declared == channels or (declared == 3 and channels == 1)
     return icc if fits else None
+
+
+def is_srgb(icc: bytes | None) -> bool:
+    """Whether samples beside this profile go in and out as they are: none, sRGB's own, or a broken one."""
+    return icc is None or _usability(icc) == "ignored"
 
 
 def _applicable(icc: bytes | None, channels: int) -> bytes | None:
