@@ -181,17 +181,16 @@ class Comparison:
             Line(
                 loss.sample_id,
                 (
-                    Cell(
-                        loss.first if loss.first == loss.second else f"{loss.first} → {loss.second}"
-                    ),
                     *(Cell(written(self.metric, v)) for v in (loss.before, loss.after, loss.loss)),
+                    Cell(_pair_name(loss.first, loss.second)),
                     Cell(_text(loss.answers[1]) or "-"),
                 ),
             )
             for loss in self.worst
         ]
-        columns = ("system", "first", "second", "loss", "picture")
-        tables.append(Table(f"Largest losses of {self.metric}", "sample", columns, tuple(lines)))
+        columns = ("first", "second", "loss", "system", "picture")
+        title = f"Largest losses of {self.metric}"
+        tables.append(Table(title, "sample", columns, tuple(lines), words=2))
         return tables
 
     def text(self) -> str:
@@ -353,7 +352,7 @@ def _notes(
 
 
 def _pair_table(pair: SystemPair) -> Table:
-    title = pair.first if pair.first == pair.second else f"{pair.first} → {pair.second}"
+    title = _pair_name(pair.first, pair.second)
     columns = ("n", "first", "second", "difference", "better", "worse", "equal", "Wilcoxon p")
     lines = [Line(metric, _cells(metric, found)) for metric, found in pair.metrics.items()]
     note = "difference: second minus first with its 95 % interval; permutation p tests the mean difference"
@@ -361,7 +360,7 @@ def _pair_table(pair: SystemPair) -> Table:
 
 
 def _rows_table(pair: SystemPair, metric: str) -> Table:
-    title = pair.first if pair.first == pair.second else f"{pair.first} → {pair.second}"
+    title = _pair_name(pair.first, pair.second)
     columns = ("n", "first", "second", "difference", "better", "worse", "equal", "Wilcoxon p")
     lines = [
         Line(row, _cells(metric, found[metric]))
@@ -389,6 +388,10 @@ def _cells(metric: str, found: Paired) -> tuple[Cell, ...]:
 
 def _p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _pair_name(first: str, second: str) -> str:
+    return first if first == second else f"{first} → {second}"
 
 
 def _text(path: Path | None) -> str | None:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from conservator.evals.metric import arrow, higher_is_better, written
@@ -16,6 +17,7 @@ from conservator.evals.task import Task
 __all__ = [
     "Cell",
     "Table",
+    "costs_table",
     "failures_table",
     "is_ceiling",
     "line_of",
@@ -41,11 +43,13 @@ class Cell:
         text: the figure.
         note: what stands small beside it: an interval, or how many samples are missing.
         best: the best of its line among the systems that see no ground truth.
+        partial: some of the line's samples are missing, so it cannot be the best.
     """
 
     text: str
     note: str = ""
     best: bool = False
+    partial: bool = False
 
     def __str__(self) -> str:
         text = f"**{self.text}**" if self.best else self.text
@@ -72,6 +76,7 @@ class Table:
         lines: its lines.
         note: one sentence below it.
         published: how many of the last columns are papers' figures.
+        words: how many of the last columns are text, not numbers.
     """
 
     title: str
@@ -80,6 +85,7 @@ class Table:
     lines: tuple[Line, ...]
     note: str = ""
     published: int = 0
+    words: int = 0
 
     def markdown(self) -> str:
         """As Markdown with aligned columns, readable as it is."""
@@ -90,11 +96,12 @@ class Table:
         ]
         cells = [[_escaped(text) for text in row] for row in [head, *body]]
         widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
-        rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+        numbers = range(1, len(head) - self.words)
+        rule = ["-" * (w - 1) + (":" if i in numbers else "-") for i, w in enumerate(widths)]
         rows = [
             "| "
             + " | ".join(
-                text.ljust(width) if i == 0 else text.rjust(width)
+                text.rjust(width) if i in numbers else text.ljust(width)
                 for i, (text, width) in enumerate(zip(row, widths, strict=True))
             )
             + " |"
@@ -116,6 +123,7 @@ def markdown(summary: Mapping[str, Any], task: Task, metrics: Sequence[str] | No
     own = list(metrics) if metrics else _default_metrics(summary, task)
     tables = [
         systems_table(summary),
+        costs_table(summary),
         *(metric_table(summary, task, metric) for metric in own),
         *([] if metrics else [metrics_table(summary, own)]),
         *perception_tables(summary),
@@ -174,38 +182,47 @@ def metrics_table(summary: Mapping[str, Any], without: Iterable[str] = ()) -> Ta
 
 
 def systems_table(summary: Mapping[str, Any]) -> Table:
-    """Every system: what it gained, what harm it did, what it cost, how it ended."""
+    """Every system: what it gained, what harm it did, how it ended."""
     primary = summary["primary"]
     columns = (
         *("n", f"{primary} {arrow(primary)}".strip(), "gain", "made worse", "of oracle's gain"),
-        *("target met", "s", "peak MB", "tools", "VLM calls", "tokens", "limit", "failed"),
+        *("target met", "limit", "failed"),
     )
     lines = []
     for system, data in summary["systems"].items():
-        line, cost = data[OVERALL], summary["cost"].get(system, {})
-        costs = [
-            f"{cost[name]['mean']:.{digits}f}" if name in cost else "-"
-            for name, digits in (("seconds", 2), ("tools", 2), ("vlm_calls", 2), ("tokens", 0))
-        ]
-        cells = [
+        line = data[OVERALL]
+        cells = (
             Cell(str(line["n"])),
             _estimate(line["metrics"].get(primary), primary),
             _estimate(line.get("gain"), primary),
             _percent(line.get("worsening_rate")),
             _percent(line.get("share_of_oracle_gain")),
             _percent(line.get("target_met")),
-            Cell(costs[0]),
-            Cell(f"{cost['peak_mb']:.0f}" if "peak_mb" in cost else "-"),
-            *map(Cell, costs[1:]),
-            Cell(str(data["counts"]["limit"])),
-            Cell(str(data["counts"]["failed"])),
-        ]
-        lines.append(Line(system, tuple(cells)))
-    note = (
-        f"gain: {primary} over {UNTOUCHED} on the same samples, positive for better; "
-        "s, tools, VLM calls, tokens: mean an answer"
-    )
+            *(Cell(str(data["counts"][status])) for status in ("limit", "failed")),
+        )
+        lines.append(Line(system, cells))
+    note = f"gain: {primary} over {UNTOUCHED} on the same samples, positive for better"
     return Table("Systems", "system", columns, tuple(lines), note)
+
+
+def costs_table(summary: Mapping[str, Any]) -> Table:
+    """What an answer of each system cost."""
+    columns = ("s", "median s", "CPU s", "peak MB", "tools", "VLM calls", "tokens")
+    lines = []
+    for system, cost in summary["cost"].items():
+        if cost["n"]:
+            cells = (
+                f"{cost['seconds']['mean']:.2f}",
+                f"{cost['seconds']['median']:.2f}",
+                f"{cost['cpu_seconds']['mean']:.2f}",
+                f"{cost['peak_mb']:.0f}",
+                f"{cost['tools']['mean']:.2f}",
+                f"{cost['vlm_calls']['mean']:.2f}",
+                f"{cost['tokens']['mean']:.0f}",
+            )
+            lines.append(Line(system, tuple(map(Cell, cells))))
+    note = "means an answer; peak MB: the largest of the worker process, whoever caused it"
+    return Table("Costs", "system", columns, tuple(lines), note)
 
 
 def perception_tables(summary: Mapping[str, Any]) -> list[Table]:
@@ -239,7 +256,7 @@ def failures_table(summary: Mapping[str, Any]) -> Table:
         Line(failure["sample_id"], (Cell(failure["system"]), Cell(failure["reason"])))
         for failure in summary["failures"]
     ]
-    return Table("Failed answers", "sample", ("system", "reason"), tuple(lines))
+    return Table("Failed answers", "sample", ("system", "reason"), tuple(lines), words=2)
 
 
 def _default_metrics(summary: Mapping[str, Any], task: Task) -> list[str]:
@@ -280,7 +297,7 @@ def _cell(summary: Mapping[str, Any], system: str, kind: str, name: str, metric:
     cell = Cell(written(metric, found["mean"])) if kind == "rows" else _estimate(found, metric)
     there = _samples(summary, kind, name)
     if found["n"] < there:
-        return Cell(cell.text, f"{cell.note} ({found['n']} of {there})".strip())
+        return Cell(cell.text, f"{cell.note} ({found['n']} of {there})".strip(), partial=True)
     return cell
 
 
@@ -295,13 +312,13 @@ def _best(cells: list[Cell], systems: Sequence[str], metric: str) -> list[Cell]:
     rivals = [
         (float(cell.text), i)
         for i, cell in enumerate(cells)
-        if cell.text != "-" and not is_ceiling(systems[i])
+        if cell.text != "-" and not cell.partial and not is_ceiling(systems[i])
     ]
     if better is None or len(rivals) < 2:
         return cells
     top = (max if better else min)(value for value, _ in rivals)
     winners = {i for value, i in rivals if value == top}
-    return [Cell(c.text, c.note, i in winners) for i, c in enumerate(cells)]
+    return [replace(cell, best=i in winners) for i, cell in enumerate(cells)]
 
 
 def _estimate(found: Mapping[str, Any] | None, metric: str) -> Cell:
@@ -327,5 +344,6 @@ def _seen(figures: Mapping[str, Any], column: str) -> Cell:
 
 
 def _escaped(text: str) -> str:
-    """One line that breaks no table; file names and reasons are data."""
-    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "\\<").split())
+    """One line that breaks no table and opens no tag; file names and reasons are data."""
+    line = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+    return re.sub(r"<(?=[A-Za-z/!?])", r"\\<", line)

@@ -1,0 +1,1 @@
+"""Reports as one self-contained HTML file: no script, style, font or picture is fetched from anywhere."""
