@@ -24,7 +24,7 @@ from conservator.evals.sample import Answer, Image, Sample
 from conservator.restorers.degradations.vocabulary import Kind, severity_of
 from conservator.restorers.errors import UnknownNameError
 from conservator.tools.instruments import measure
-from conservator.tools.iqa import available, card_named
+from conservator.tools.iqa import available
 from conservator.tools.iqa import score as iqa_score
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "FULL_REFERENCE",
     "NO_REFERENCE",
     "UNCHANGED_DB",
-    "lower_is_better",
     "score",
 ]
 
@@ -174,12 +173,3 @@ _FROM_PICTURES: dict[str, Callable[[Answer, Sample, Sequence[str] | None], dict[
 }
 FAMILIES = (*_FROM_PICTURES, "perception")
 """Of scores."""
-
-
-def lower_is_better(metric: str) -> bool:
-    """Whether smaller values of a score are better; for every name that a family gives."""
-    if metric in {"change_255", "left"}:
-        return metric == "left"
-    if metric in {"psnr_to_input", "unchanged", "presence_f1", "level_accuracy"}:
-        return False
-    return not card_named(metric).higher_is_better

@@ -90,7 +90,7 @@ class Source:
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
     """Sorting key that puts `img2` before `img10`."""
     parts = re.split(r"(\d+)", name.casefold())
-    return tuple((1, int(p), "") if p.isdecimal() else (0, 0, p) for p in parts if p)
+    return tuple((0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts if p)
 
 
 def source(images: Path, needs: Needs) -> Source:

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from conservator.restorers.degradations.recipe import Recipe
-from conservator.restorers.errors import UnknownNameError, UsageError
+from conservator.restorers.errors import PromptError, UnknownNameError, UsageError
 
 __all__ = ["SUITES", "Row", "Task", "load_suite", "suite_names"]
 
@@ -130,7 +130,7 @@ def _read(path: Path) -> Task:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
         return Task.model_validate(data)
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+    except (OSError, yaml.YAMLError, ValidationError, PromptError) as error:
         words = (
             "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             if isinstance(error, ValidationError)
