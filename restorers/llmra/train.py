@@ -117,7 +117,7 @@ def train(
         validation: folder of clean images for the validation log.
         inspector: writes stage 2's sentences, once for each of `pool_size` pictures before training; `erring` simulates
             it when there is none.
-        pool_size: pictures to inspect, a fifth of a second each and 0.6 MB.
+        pool_size: pictures to inspect, a tenth of a second of one core and 0.6 MB each.
         sizes: (share of the budget, patch side) steps; the pixel count of a batch stays the same.
         batch: patches a step at the first size.
         lr: peak learning rate.
