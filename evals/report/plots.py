@@ -69,7 +69,7 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
     if not high > low:
         return [low]
     step = 10.0 ** math.floor(math.log10((high - low) / most))
-    step = next(s * step for s in (1, 2, 5, 10) if (high - low) / (s * step) <= most)
+    step = next(s * step for s in (1, 2, 5, 10, 20) if (high - low) / (s * step) <= most)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [round(i * step, 10) for i in range(first, last + 1)]
 
