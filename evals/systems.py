@@ -211,7 +211,7 @@ def _once(restorer: str, options: dict[str, str]) -> System:
         raise UsageError(f"system {restorer}: {known}")
 
     def work(sample: Sample, seed: int) -> Answer:
-        prompt = _strengthened(_told(text, sample), strength)
+        prompt = _for(restorer, _strengthened(_told(text, sample), strength))
         if enhance == "yes":
             prompt = prompt.model_copy(update={"blind": True})
         said = {kind.value: round(value, 4) for kind, value in prompt.degradations.items()}
@@ -241,6 +241,15 @@ def _told(text: str, sample: Sample) -> RestorationPrompt:
             f"nobody knows what is wrong with {sample.spec.picture}; use text=inspected, or name it as truth"
         )
     return sample.truth
+
+
+def _for(restorer: str, prompt: RestorationPrompt) -> RestorationPrompt:
+    """What this restorer can treat of it; a specialist leaves the rest."""
+    treats = catalog.card(restorer).treats
+    if not treats:
+        return prompt
+    kept = {kind: value for kind, value in prompt.degradations.items() if kind in treats}
+    return prompt.model_copy(update={"degradations": kept})
 
 
 def _strengthened(prompt: RestorationPrompt, factor: float) -> RestorationPrompt:

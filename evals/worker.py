@@ -19,11 +19,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from conservator.evals.scorers import score
-
 from conservator.evals.datasets import materialise
 from conservator.evals.log import RunFolder, slug
 from conservator.evals.sample import Answer, AnswerRecord, Cost, Sample, SampleSpec
+from conservator.evals.scorers import score
 from conservator.evals.systems import System, build
 from conservator.restorers.errors import ConservatorError
 

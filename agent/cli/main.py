@@ -14,6 +14,7 @@ from conservator.agent.cli.apply import apply
 from conservator.agent.cli.console import mute_stdout, one_line
 from conservator.agent.cli.degrade import degrade
 from conservator.agent.cli.doctor import doctor
+from conservator.agent.cli.evaluate import evaluate
 from conservator.agent.cli.exit_code import ExitCode
 from conservator.agent.cli.inspect import inspect
 from conservator.agent.cli.listings import policies, restorers
@@ -35,6 +36,7 @@ _COMMANDS = (
     restorers,
     policies,
     doctor,
+    evaluate,
     train,
 )
 

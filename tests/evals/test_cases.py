@@ -8,7 +8,6 @@ from PIL import Image
 
 from conservator.evals.cases import CASES, Case, image_paths, samples
 from conservator.evals.fidelity import fidelity
-from conservator.evals.mio16 import summary
 from conservator.evals.restorer_table import markdown, measure_case
 from conservator.restorers.degradations.vocabulary import Kind
 from conservator.restorers.errors import UsageError
@@ -64,25 +63,3 @@ def test_table_measures_the_untouched_input_and_classical_tools(dev: Path) -> No
     row = measure_case(case, samples(case, dev), ("untouched", "classical"))
     assert row["classical"]["psnr"] >= row["untouched"]["psnr"]
     assert "**" in markdown([row])
-
-
-def test_summary_groups_combinations_before_images() -> None:
-    def row(combination: str, before: float, after: float) -> dict[str, object]:
-        return {
-            "combination": combination,
-            "untouched": {"psnr": before, "ssim": 0.5},
-            "agent": {
-                "psnr": after,
-                "ssim": 0.6,
-                "seconds": 1,
-                "overhead": 0.1,
-                "tools": 1,
-                "outcome": "met",
-            },
-        }
-
-    rows = [row("A1", 10, 12), row("A1", 20, 18), row("A2", 30, 40)]
-    report = summary(rows, ("untouched", "agent"))
-    assert report["groups"]["A"]["untouched"]["psnr"] == 22.5  # (15 + 30) / 2, not 20
-    assert report["groups"]["A"]["agent"]["psnr"] == 27.5
-    assert report["worsening_rate"]["agent"] == pytest.approx(1 / 3, abs=1e-4)
