@@ -101,6 +101,11 @@ class Runner:
         self._restorer = tile_restorer
         self._lock = threading.Lock()
 
+    def with_tile(self, tile: int) -> Runner:
+        """The same restorer, resident once, in smaller tiles; for measuring what tiles cost."""
+        dtype = "bfloat16" if self.dtype is torch.bfloat16 else "float32"
+        return Runner(self._restorer, str(self.device), dtype, tile=tile)
+
     def restore(
         self,
         image: Tensor,
