@@ -23,7 +23,7 @@ LEFT = 150
 RIGHT = 62
 MOST_DOTS = 240
 BINS = 28
-LABEL = 16
+LABEL = 15
 QUIET = "var(--quiet)"
 
 Inks = Mapping[str, str]
