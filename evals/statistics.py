@@ -1,7 +1,8 @@
 """Means with 95 % intervals, and paired comparisons. Deterministic: every draw is seeded.
 
 Intervals are percentile bootstraps (Efron 1979). Where values lie in strata (the rows of a group) the estimate is the mean of
-the strata's means and each stratum is resampled within itself, so that the mixture of rows stays what the task says.
+the strata's means and each stratum is resampled within itself, so that the mixture of rows stays what the task says. Percentile intervals of a handful of
+values are too narrow: those of two cover the mean half of the time, those of ten about nine times in ten.
 """
 
 from __future__ import annotations
