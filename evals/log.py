@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,12 @@ __all__ = ["RunFolder", "slug"]
 
 
 def slug(text: str) -> str:
-    """A file name of a row, sample or system: letters, digits, `.`, `_`, `=`, `+` and `-`."""
-    return re.sub(r"[^A-Za-z0-9._=+-]+", "-", text).strip("-.") or "-"
+    """A file name of a row, sample or system: its letters, digits, `.`, `_`, `=`, `+` and `-`.
+
+    Where anything else was in it a checksum is added, so that two names never share a file.
+    """
+    plain = re.sub(r"[^A-Za-z0-9._=+-]+", "-", text).strip("-.")
+    return plain if plain == text else f"{plain}~{zlib.crc32(text.encode()):08x}"
 
 
 class RunFolder:

@@ -74,7 +74,7 @@ def plan(
         chosen = ("untouched", *chosen)
     for name in chosen:
         build(name)
-    listing = specs(task, images, seed=seed, limit=limit, sample_ids=sample_ids)
+    listing = specs(task, images, seed=seed, limit=limit, sample_ids=sample_ids or None)
     if not listing.samples:
         raise UsageError(f"no samples for {task.key} in {images}{_asked(sample_ids)}")
     return task, chosen, listing

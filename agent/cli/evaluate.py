@@ -230,7 +230,7 @@ def _tell_skipped(skipped: Any) -> None:
 
 def _tell(done: Run, *, fail_on_error: bool, as_json: bool) -> ExitCode:
     from conservator.evals.log import RunFolder
-    from conservator.evals.summary import markdown
+    from conservator.evals.tables import markdown
     from conservator.evals.task import Task
 
     config = RunFolder.open(done.folder).config
