@@ -400,11 +400,30 @@ class TestFusion:
         own = finding(Kind.NOISE, 25, 0.97)
         assert fused({Kind.NOISE: own}, {Kind.NOISE: finding(Kind.NOISE, 5, 1.0)}) == (own,)
 
-    def test_estimates_meet_nearer_to_the_surer_one(self):
-        own, other = finding(Kind.HAZE, 0.6, 0.9), finding(Kind.HAZE, 1.8, 0.3)
-        (met,) = fused({Kind.HAZE: own}, {Kind.HAZE: other})
-        assert own.severity < met.severity < (own.severity + other.severity) / 2
-        assert met.confidence < 0.9
+    def test_noise_lies_between_the_two_nearer_to_the_surer_one(self):
+        own, other = finding(Kind.NOISE, 10, 0.6), finding(Kind.NOISE, 25, 0.98)
+        (met,) = fused({Kind.NOISE: own}, {Kind.NOISE: other})
+        assert (own.severity + other.severity) / 2 < met.severity < other.severity
+        assert met.confidence == 0.98
+
+    def test_where_both_see_it_the_classical_parameter_counts(self):
+        own, other = finding(Kind.SNOW, 0.03, 0.7), finding(Kind.SNOW, 0.08, 0.9)
+        (met,) = fused({Kind.SNOW: own}, {Kind.SNOW: other})
+        assert (met.value, met.confidence) == (0.03, 0.9)
+
+    def test_one_sure_eye_is_enough_for_what_hides_from_the_other(self):
+        blind, seen = finding(Kind.NOISE, 0, 0.9), finding(Kind.NOISE, 25, 0.98)
+        assert fused({Kind.NOISE: blind}, {Kind.NOISE: seen}) == (seen,)
+        unsure = finding(Kind.NOISE, 25, 0.5)
+        assert fused({Kind.NOISE: blind}, {Kind.NOISE: unsure}) == (blind,)
+
+    def test_faint_noise_needs_both(self):
+        own, other = finding(Kind.NOISE, 3.4, 0.97), finding(Kind.NOISE, 0, 0.9)
+        assert fused({Kind.NOISE: own}, {Kind.NOISE: other}) == (other,)
+
+    def test_resolution_is_the_estimators_to_say(self):
+        own, other = finding(Kind.LOW_RESOLUTION, 1.6, 0.9), finding(Kind.LOW_RESOLUTION, 1, 0.8)
+        assert fused({Kind.LOW_RESOLUTION: own}, {Kind.LOW_RESOLUTION: other}) == (other,)
 
     def test_the_seat_tells_whether_it_is_taken(self):
         estimate = learned_estimate(photo())

@@ -25,7 +25,7 @@ from conservator.tools.instruments.calibration import WEIGHTS
 from conservator.tools.instruments.readings import examine
 from conservator.tools.instruments.sample import sample_of
 
-__all__ = ["MIXTURE", "WholePhotos", "examples", "fit", "labels_of", "main"]
+__all__ = ["MIXTURE", "WholePhotos", "examples", "fit", "handled", "labels_of", "main"]
 
 MIXTURE = Mixture(
     weights={
@@ -60,6 +60,13 @@ class WholePhotos(Synthesiser):
         tint = torch.tensor([[self.rng.uniform(-0.03, 0.03) for _ in range(3)] for _ in values])
         return synthesis.haze(x, values, (light + tint).clamp(0, 1), depth)
 
+    def _noise(self, x: Tensor, values: list[float], generator: torch.Generator) -> Tensor:
+        # What cameras and the web make of noise is seldom white any more: demosaiced, smoothed, resized.
+        if self.rng.random() < 0.35:
+            correlation = [self.rng.uniform(0.2, 1.2) for _ in values]
+            return synthesis.gaussian_noise(x, values, generator, correlation=correlation)
+        return super()._noise(x, values, generator)
+
 
 def examples(
     bank: CropBank, count: int, seed: int
@@ -88,7 +95,7 @@ def examples(
             present = {**present, Kind.JPEG: _OWN_QUALITY}
         degraded = pairs.degraded
         if rng.random() < 0.2:
-            degraded = _handled(degraded, rng)
+            degraded = handled(degraded, rng)
         if grey < 0.03 and Kind.NOISE not in present:
             degraded = _grey(degraded)
         image = degraded[0].permute(1, 2, 0).contiguous().numpy()
@@ -100,7 +107,7 @@ def _grey(x: Tensor) -> Tensor:
     return synthesis.quantise8((x * weights).sum(1, keepdim=True)).expand(-1, 3, -1, -1)
 
 
-def _handled(x: Tensor, rng: random.Random) -> Tensor:
+def handled(x: Tensor, rng: random.Random) -> Tensor:
     """Touch a picture slightly, as an editor does: what is wrong stays wrong, exact traces are wiped out."""
     way = rng.randrange(3)
     if way == 0:

@@ -3,11 +3,13 @@
 The rule, in order:
 
 1. What the file itself says (source `metadata`) is believed.
-2. A reading that was counted rather than estimated (confidence 0.95 and more) of a kind in `COUNTED` is believed:
-   quantisation steps, lost pixels, flat patches, white noise.
-3. A kind in `LEARNED_FIRST` is left to the learned estimator where it gave an opinion.
-4. Any other kind is the mean of both severities, weighted by `confidence ** 2`; its confidence is the weighted mean of
-   both, less the distance between the severities.
+2. A classical reading that was counted rather than estimated (confidence 0.95 and more) of a kind in `COUNTED` is believed:
+   quantisation steps, lost pixels, flat patches. Faint noise is not among them: fine texture reads the same.
+3. Presence of a kind in `LEARNED_FIRST` is the learned estimator's to say; any other kind is there when the classical
+   instruments see it, a kind in `EITHER` also when the learned estimator alone is sure (`SURE`).
+4. The parameter is the classical one where they see the kind too, else the learned one: read from known physics it is nearer.
+   (On McMaster the mean of both put snow's level right in 42 % of the pictures, the classical one alone in 92 %.)
+   Noise is the exception: the mean of both, nearer to the surer one.
 
 A kind that only one of the two judged is taken from that one; without the learned estimator all are classical.
 """
@@ -16,15 +18,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from conservator.restorers.degradations.vocabulary import Finding, Kind, value_at
+from conservator.restorers.degradations.vocabulary import Finding, Kind, Level, value_at
 
-__all__ = ["COUNTED", "LEARNED_FIRST", "fused"]
+__all__ = ["COUNTED", "EITHER", "LEARNED_FIRST", "fused"]
 
 COUNTED = frozenset({Kind.NOISE, Kind.JPEG, Kind.PEPPER_NOISE, Kind.MASK})
 COUNTED_CONFIDENCE = 0.95
 
-LEARNED_FIRST: frozenset[Kind] = frozenset()
-"""Kinds where the learned estimator was measured to be better alone; see evals.instrument_accuracy."""
+LEARNED_FIRST: frozenset[Kind] = frozenset({Kind.LOW_RESOLUTION})
+"""Kinds whose presence the learned estimator tells better alone; see evals.instrument_accuracy."""
+
+EITHER: dict[Kind, Level] = {
+    Kind.NOISE: Level.MEDIUM,
+    Kind.JPEG: Level.MEDIUM,
+    Kind.HAZE: Level.MEDIUM,
+    Kind.RAIN: Level.MEDIUM,
+    Kind.SNOW: Level.LOW,
+    Kind.LOW_LIGHT: Level.MEDIUM,
+    Kind.PEPPER_NOISE: Level.LOW,
+}
+"""Kinds that hide from the classical instruments in real photos -> the level from which on the learned estimator alone is enough.
+
+Noise that was resized, a JPEG that was resized or saved again. For noise it holds both ways round, see rule 2.
+"""
+
+SURE = 0.6
 
 
 def fused(
@@ -44,18 +62,26 @@ def fused(
 def _chosen(own: Finding, other: Finding) -> Finding:
     if own.source == "metadata":
         return own
-    if own.kind in COUNTED and own.confidence >= COUNTED_CONFIDENCE and own.level > 0:
+    faint = own.kind is Kind.NOISE and own.level < Level.MEDIUM
+    if own.kind in COUNTED and own.confidence >= COUNTED_CONFIDENCE and own.level > 0 and not faint:
         return own
+    if own.level > 0 and other.level > 0:
+        surer = max(own.confidence, other.confidence)
+        value = _between(own, other) if own.kind is Kind.NOISE else own.value
+        return own.model_copy(update={"value": value, "confidence": surer})
     if own.kind in LEARNED_FIRST:
         return other
+    if own.level > 0 and own.kind is not Kind.NOISE:
+        return own
+    if own.kind in EITHER:
+        seen, denies = (own, other) if own.level > 0 else (other, own)
+        sure = seen.level >= EITHER[own.kind] and seen.confidence >= SURE
+        return seen if sure else denies
+    return own
+
+
+def _between(own: Finding, other: Finding) -> float:
+    """Nearer to the surer one: noise that was resized or compressed fools the classical estimate, which expects it white."""
     weights = own.confidence**2 + 1e-6, other.confidence**2 + 1e-6
     share = weights[0] / (weights[0] + weights[1])
-    severity = share * own.severity + (1 - share) * other.severity
-    agreed = share * own.confidence + (1 - share) * other.confidence
-    apart = abs(own.severity - other.severity)
-    return Finding(
-        kind=own.kind,
-        value=value_at(own.kind, severity),
-        confidence=min(1.0, max(0.0, agreed - apart)),
-        source="instrument",
-    )
+    return value_at(own.kind, share * own.severity + (1 - share) * other.severity)

@@ -17,7 +17,7 @@ from conservator.tools.instruments.learned import LearnedEstimate
 
 __all__ = ["Predictor", "crops_of", "thumbnail_of"]
 
-JUDGED = frozenset({Kind.NOISE, Kind.PEPPER_NOISE, Kind.SNOW, Kind.HAZE, Kind.MASK})
+JUDGED = frozenset(Kind)
 """Kinds it reads well enough to be heard: F1 of presence 0.6 and more on held-out photos, see MODEL_CARD.md."""
 CROPS_A_SIDE = 4
 """At most this many crops along each side of a photo."""

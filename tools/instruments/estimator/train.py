@@ -12,15 +12,16 @@ from torch import Tensor, nn
 
 from conservator.restorers.degradations import synthesis
 from conservator.restorers.degradations.vocabulary import Kind, level_of, severity_of
-from conservator.restorers.training.data import CropBank, Mixture, Synthesiser
+from conservator.restorers.training.data import CropBank, Mixture
 from conservator.restorers.training.loop import Budget, Trainer, autocast, choose_device
 from conservator.restorers.training.validation import psnr
 from conservator.restorers.weights import apply_weights, load_weights, save_weights
+from conservator.tools.instruments.calibrate import WholePhotos, handled
 from conservator.tools.instruments.estimator.network import CROP, THUMBNAIL, Estimator
 
 __all__ = ["quality_of", "train"]
 
-VIEW = 192
+VIEW = 256
 """Side of the synthetic whole picture, px: a crop of CROP and a thumbnail are taken from it."""
 
 MIXTURE = Mixture(
@@ -54,6 +55,17 @@ def _varied(clean: Tensor, rng: random.Random) -> Tensor:
             gain, gamma = rng.uniform(0.9, 1.1), rng.uniform(0.9, 1.15)
             out[i] = (out[i] ** gamma * gain).clamp(0, 1)
     return out
+
+
+def _stored(image: Tensor, present: list[dict[Kind, float]], rng: random.Random) -> None:
+    """Some pictures, in place, as they reach us: edited a little, saved as JPEG of a usual quality."""
+    for i, kinds in enumerate(present):
+        if rng.random() < 0.15:
+            image[i : i + 1] = handled(image[i : i + 1], rng)
+        if Kind.JPEG not in kinds and rng.random() < 0.25:
+            quality = float(rng.randint(60, 95))
+            image[i : i + 1] = synthesis.jpeg(image[i : i + 1], [quality])
+            kinds[Kind.JPEG] = quality
 
 
 def train(
@@ -110,7 +122,7 @@ def train(
     if resume and trainer.resume():
         say(f"resumed at step {trainer.step}, {trainer.spent_s / 60:.1f} minutes spent")
     bank = CropBank(data)
-    maker = Synthesiser(MIXTURE, seed=seed + trainer.step, device=str(where))
+    maker = WholePhotos(MIXTURE, seed=seed + trainer.step, device=str(where))
     kinds = list(Kind)
 
     def losses() -> Iterator[Callable[[], Tensor]]:
@@ -121,6 +133,7 @@ def train(
         clean = _varied(bank.patches(batch, VIEW, maker.rng).to(where), maker.rng)
         pairs = maker.pairs(clean)
         image = synthesis.quantise8(pairs.degraded)
+        _stored(image, pairs.present, maker.rng)
         severity = torch.tensor(
             [[severity_of(k, p[k]) if k in p else 0.0 for k in kinds] for p in pairs.present]
         ).to(where)
@@ -144,7 +157,9 @@ def train(
         quality = F.smooth_l1_loss(
             reading.quality.float(), quality_of(image, pairs.clean), beta=0.05
         )
-        return ((presence + 2 * off) * scored).mean() + quality
+        # How bad an absent kind is, nobody asks.
+        off = off * (0.1 + 0.9 * present)
+        return ((presence + 4 * off) * scored).mean() + quality
 
     trainer.run(losses())
     return result
