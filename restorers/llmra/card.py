@@ -24,7 +24,7 @@ CARD = RestorerCard(
         "compact": Configuration(
             parameters_m=8.5,
             weights="llmra/weights/compact.safetensors",
-            sha256="2eb46b57f96ece8d98c1e2ec7da8940ee2a41c57a97d4b2d00c2b54a407c8867",
+            sha256="5753ce63ae853fbf87f7522d965d0ca0ae3f5a8e4c90406c78ea22746fde7551",
         ),
         "paper": Configuration(parameters_m=0.0),
     },

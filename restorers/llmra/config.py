@@ -28,6 +28,7 @@ class LLMRAConfig:
         cem_channels: width of CEM's image feature.
         use_cem: False is the ablation of Table 5.
         dmm_levels: levels (0 is level 1) that have a DMM; the paper has all four.
+        gain: the output also has a gain a pixel, image * (1 + gain) + residual; False is the paper's plain residual.
         use_dmm: False is the ablation of Table 6: stacked cross attention without CAFF.
     """
 
@@ -48,6 +49,7 @@ class LLMRAConfig:
     use_cem: bool = True
     dmm_levels: tuple[int, ...] = (0, 1, 2, 3)
     use_dmm: bool = True
+    gain: bool = False
 
 
 CONFIGS: dict[str, LLMRAConfig] = {
@@ -67,5 +69,6 @@ CONFIGS: dict[str, LLMRAConfig] = {
         cem_unshuffle=4,
         cem_channels=64,
         dmm_levels=(2, 3),
+        gain=True,
     ),
 }

@@ -1,9 +1,10 @@
 """LLMRA (Jin et al., arXiv 2401.11401): CEM, CT and DC-former with DMM and CAFF.
 
 Readings of what the paper leaves open: a DMM stands before the blocks of its decoder level (latent, 3, 2, 1), so that
-the blocks work on modulated features; Z keeps one token a text token. The compact size departs from the paper in three
-ways, each for speed on a CPU: the image is folded by 2 before level 1, the upper levels use residual blocks of dense 3x3
-convolutions in place of Restormer's (a tenth of the training time at equal width in bf16), and the text tower is small.
+the blocks work on modulated features; Z keeps one token a text token. The compact size departs from the paper in four
+ways: for speed on a CPU the image is folded by 2 before level 1, the upper levels use residual blocks of dense 3x3
+convolutions in place of Restormer's (a tenth of the training time at equal width in bf16), and the text tower is small; for
+haze and darkness the output has a gain beside the residual.
 """
 
 from __future__ import annotations
@@ -187,7 +188,10 @@ class DCFormer(nn.Module):
         self.modulate = nn.ModuleDict({i: m for i, m in modules.items() if m is not None})
         self.decoder = nn.ModuleList(stage(i, widths[i], config.blocks[i]) for i in range(3))
         self.refine = stage(0, last, config.refinement)
-        self.output = nn.Conv2d(last, 3 * self.unshuffle**2, 3, padding=1, bias=False)
+        # Darkness and haze are undone by a product; as a sum each pixel's answer would have to be exact by itself.
+        self.gain = config.gain
+        planes = 6 if config.gain else 3
+        self.output = nn.Conv2d(last, planes * self.unshuffle**2, 3, padding=1, bias=False)
         gated = [i for i in range(3) if i not in config.dmm_levels]
         self.gated = gated
         self.gate = (
@@ -216,8 +220,9 @@ class DCFormer(nn.Module):
                 gain, offset = gates[i]
                 x = x * (1 + gain) + offset
             x = self.decoder[i](self._modulated(i, x, z))
-        residual = F.pixel_shuffle(self.output(self.refine(x)), self.unshuffle)
-        return image + residual
+        out = F.pixel_shuffle(self.output(self.refine(x)), self.unshuffle)
+        restored = image + out[:, :3]
+        return restored + image * out[:, 3:] if self.gain else restored
 
     def _initialise(self) -> None:
         """Keep the variance from layer to layer.

@@ -2,7 +2,8 @@
 
 Stage 1 (`<refine>`, Eq. 9): accurate sentences, no CEM. Stage 2 (`<restore>`, Eq. 10): half of each batch goes through CEM with the
 sentences that an inspection of the whole picture wrote, errors included, plus the triplet loss of accurate against false
-sentences; the other half stays in stage 1's manner, so that `<refine>` is not forgotten.
+sentences; the other half stays in stage 1's manner, so that `<refine>` is not forgotten. The compact size trains CEM alone in
+stage 2, all else as stage 1 left it: a short stage then cannot spoil what a long one taught.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from conservator.restorers.degradations.vocabulary import Kind, severity_of, value_at
+from conservator.restorers.errors import UsageError
 from conservator.restorers.llmra.config import CONFIGS
 from conservator.restorers.llmra.network import LLMRA, triplet_loss
 from conservator.restorers.llmra.pool import InspectedPool, Inspector
@@ -96,6 +98,7 @@ def train(
     validation: Path | None = None,
     inspector: Inspector | None = None,
     pool_size: int = 1200,
+    joint: bool | None = None,
     batch: int = 32,
     lr: float = 5e-4,
     sizes: tuple[tuple[float, int], ...] = ((0.0, 64), (0.7, 96)),
@@ -118,6 +121,7 @@ def train(
         inspector: writes stage 2's sentences, once for each of `pool_size` pictures before training; `erring` simulates
             it when there is none.
         pool_size: pictures to inspect, a tenth of a second of one core and 0.6 MB each.
+        joint: stage 2 trains the whole network, not CEM alone; None does so for `paper`.
         sizes: (share of the budget, patch side) steps; the pixel count of a batch stays the same.
         batch: patches a step at the first size.
         lr: peak learning rate.
@@ -136,6 +140,12 @@ def train(
     model = LLMRA(CONFIGS[config]).to(where).to(memory_format=torch.channels_last)
     if weights is not None:
         apply_weights(model, load_weights(weights))
+    alone = stage == 2 and not (config == "paper" if joint is None else joint)
+    if alone:
+        if model.cem is None:
+            raise UsageError(f"configuration {config} has no CEM: there is no stage 2 for it")
+        model.requires_grad_(False)
+        model.cem.requires_grad_(True)
     # On a CPU the compiled network trained no faster than eager (28 against 30 patches a second).
     compiled = where.type == "cuda" if compile_network is None else compile_network
     network = torch.compile(model.network, dynamic=False) if compiled else model.network
@@ -185,9 +195,9 @@ def train(
             if stage == 1:
                 yield partial(refined, made(count, size))
             else:
-                yield partial(
-                    restored, *inspected(count // 2, size), made(count - count // 2, size)
-                )
+                half = count if alone else count // 2
+                other = made(count - half, size) if half < count else None
+                yield partial(restored, *inspected(half, size), other)
 
     def made(count: int, size: int) -> Pairs:
         return maker.pairs(bank.patches(count, size, maker.rng))
@@ -207,20 +217,23 @@ def train(
             output.float(), pairs.target, tone_weights(degraded, pairs.target)
         )
 
-    def restored(seen: Pairs, said: list[dict[Kind, float]], pairs: Pairs) -> Tensor:
-        degraded = torch.cat([seen.degraded, pairs.degraded])
-        degraded = degraded.contiguous(memory_format=torch.channels_last)
-        texts = _refine_texts(pairs, rng)
+    def restored(seen: Pairs, said: list[dict[Kind, float]], other: Pairs | None) -> Tensor:
         heard = [render(RestorationPrompt(degradations=kinds)) for kinds in said]
         true = [sentence(present, rng) for present in seen.present]
         false = [false_sentence(present, rng) for present in seen.present]
+        # CEM's half is to undo all that is there, whatever was said.
+        degraded, target = seen.degraded, seen.clean
         with autocast(where):
-            z = model.context(heard, degraded[: len(heard)])
-            output = network(degraded, torch.cat([z, model.context(texts)]))
+            z = model.context(heard, degraded)
+            contexts = [z]
+            if other is not None:
+                degraded = torch.cat([degraded, other.degraded])
+                target = torch.cat([target, other.target])
+                contexts.append(model.context(_refine_texts(other, rng)))
+            degraded = degraded.contiguous(memory_format=torch.channels_last)
+            output = network(degraded, torch.cat(contexts))
         with autocast(where), torch.no_grad():
             positive, negative = model.context(true), model.context(false)
-        # CEM's half is to undo all that is there, whatever was said.
-        target = torch.cat([seen.clean, pairs.target])
         triplet = triplet_loss(z.float(), positive.float(), negative.float())
         weights = tone_weights(degraded, target)
         return reconstruction_loss(output.float(), target, weights) + 0.05 * triplet
