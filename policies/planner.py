@@ -203,7 +203,9 @@ def _next_step(
     # What failed once (no weights, no memory) would fail again.
     broken = {a.call.restorer for a in situation.attempts if a.status == "failed"}
     cards = {name: card for name, card in situation.cards.items() if name not in broken}
-    margin = situation.preset.specialist_margin
+    # What stands together is better undone together: a specialist sees the other damage as picture, and the next one finds its traces.
+    alone = len(remaining) == 1
+    margin = situation.preset.specialist_margin if alone else situation.preset.composite_margin
     options = {
         f.kind: list(situation.preferences.ranked(f.kind, f.level, cards, margin=margin))
         for f in remaining

@@ -110,6 +110,7 @@ class Preset(_Data):
         minimal_votes: balance of the metric votes in [-1, 1] below which a candidate is refused.
         minimal_gain: gain over the best so far that a candidate needs to replace it.
         specialist_margin: dB by which a specialist's measured gain must exceed the lead's to be called instead.
+        composite_margin: the same where several kinds are to be undone, which the lead does in one call.
         votes: no-reference metrics that vote, where they can run.
         guards: limits to how far a photo may move.
         weights: what makes up the gain.
@@ -138,6 +139,7 @@ class Preset(_Data):
     minimal_votes: float = Field(default=0.0, ge=-1, le=1)
     minimal_gain: float = 0.0
     specialist_margin: float = Field(default=0.3, ge=0)
+    composite_margin: float = Field(default=4.0, ge=0)
     votes: Mapping[str, Vote]
     guards: GuardLimits
     weights: GainWeights = GainWeights()
