@@ -79,18 +79,22 @@ def test_one_composed_call_names_everything_from_the_original() -> None:
 
 
 def test_a_specialist_that_measured_better_takes_its_kind() -> None:
-    (first,) = plan(situation(NOISE, HAZE)).calls
+    (call,) = plan(situation(HAZE)).calls
+    assert call.restorer == "classical-dehaze"
+    preset = load_preset("balanced").model_copy(update={"specialist_margin": 2.5})
+    (call,) = plan(situation(HAZE, preset=preset)).calls
+    assert call.restorer == "llmra"
+
+
+def test_kinds_that_stand_together_go_to_the_lead_unless_a_specialist_is_far_better() -> None:
+    (call,) = plan(situation(NOISE, HAZE)).calls
+    assert (call.restorer, set(call.kinds)) == ("llmra", {Kind.NOISE, Kind.HAZE})
+    preset = load_preset("balanced").model_copy(update={"composite_margin": 0.1})
+    (first,) = plan(situation(NOISE, HAZE, preset=preset)).calls
     assert (first.restorer, first.kinds) == ("llmra", (Kind.NOISE,))
     done = attempt("a1", first, accepted=True, left=(gone(NOISE, 2), HAZE))
-    (second,) = plan(situation(NOISE, HAZE, attempts=(done,), best="a1")).calls
+    (second,) = plan(situation(NOISE, HAZE, attempts=(done,), best="a1", preset=preset)).calls
     assert (second.restorer, second.source) == ("classical-dehaze", "a1")
-
-
-def test_a_specialist_within_the_margin_does_not() -> None:
-    preset = load_preset("balanced").model_copy(update={"specialist_margin": 2.5})
-    (call,) = plan(situation(NOISE, HAZE, preset=preset)).calls
-    assert call.restorer == "llmra"
-    assert set(call.kinds) == {Kind.NOISE, Kind.HAZE}
 
 
 def test_a_restorer_measured_harmful_is_never_called() -> None:
