@@ -21,6 +21,7 @@ from __future__ import annotations
 import random
 import shlex
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -102,11 +103,22 @@ class _Agent:
     def answer(self, sample: Sample, *, seed: int, seconds: float) -> Answer:
         from conservator.agent.api import restore
 
-        # The file, not the array, where there is one: its quantisation tables and profile are evidence.
-        given: Any = sample.path if not sample.spec.recipe else _eight_bit(sample.degraded)
         # Stops itself in time, so that its best so far is scored.
         limit = min(self.seconds or 0.8 * seconds, 0.8 * seconds)
-        result = restore(given, policy=self.policy, max_seconds=limit, seed=seed)
+        if sample.spec.recipe:
+            given = _eight_bit(sample.degraded)
+            result = restore(given, policy=self.policy, max_seconds=limit, seed=seed)
+        else:
+            # The file, not the array: its quantisation tables and profile are evidence. Nothing is written beside it.
+            with tempfile.TemporaryDirectory(prefix="conservator-eval-") as folder:
+                result = restore(
+                    sample.path,
+                    policy=self.policy,
+                    max_seconds=limit,
+                    seed=seed,
+                    output=Path(folder) / "restored.png",
+                    run_dir=Path(folder) / "run",
+                )
         return Answer(
             image=result.array,
             report=result.before,
@@ -365,8 +377,6 @@ def _program(text: str) -> tuple[str, ...]:
 
 
 def _command(words: tuple[str, ...], sample: Sample, seed: int) -> Answer:
-    import tempfile
-
     from conservator.tools.image_io import load
 
     with tempfile.TemporaryDirectory() as folder:

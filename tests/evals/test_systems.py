@@ -82,6 +82,15 @@ def test_instruments_report_and_the_agent_tells_its_steps(sample: Sample) -> Non
     assert psnr(sample, "agent") > psnr(sample, "untouched")
 
 
+def test_nothing_is_written_beside_the_pictures_under_test(sample: Sample) -> None:
+    spec = sample.spec.model_copy(update={"recipe": ""})
+    real = Sample(spec, sample.degraded, None, None, sample.path)
+    before = sorted(sample.path.parent.iterdir())
+    answer = build("agent:policy=fast").answer(real, seed=0, seconds=60)
+    assert answer.details["steps"]
+    assert sorted(sample.path.parent.iterdir()) == before
+
+
 def test_orders_treat_each_kind_that_was_found(sample: Sample) -> None:
     for name in ("fixed-order", "random-order"):
         answer = build(name).answer(sample, seed=1, seconds=60)
