@@ -24,7 +24,7 @@ CARD = RestorerCard(
         "compact": Configuration(
             parameters_m=8.5,
             weights="llmra/weights/compact.safetensors",
-            sha256="5753ce63ae853fbf87f7522d965d0ca0ae3f5a8e4c90406c78ea22746fde7551",
+            sha256="d0549eb2ccd235a5c9e5aefc6102ea92819a78db5ad865d285294bfaf66cf7c3",
         ),
         "paper": Configuration(parameters_m=0.0),
     },
