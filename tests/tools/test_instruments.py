@@ -417,6 +417,13 @@ class TestFusion:
         unsure = finding(Kind.NOISE, 25, 0.5)
         assert fused({Kind.NOISE: blind}, {Kind.NOISE: unsure}) == (blind,)
 
+    def test_in_a_small_picture_both_must_see_it(self):
+        blind, seen = finding(Kind.NOISE, 0, 0.9), finding(Kind.NOISE, 25, 0.98)
+        assert fused({Kind.NOISE: blind}, {Kind.NOISE: seen}, small=True) == (blind,)
+        dark, bright = finding(Kind.LOW_LIGHT, 1.2, 0.8), finding(Kind.LOW_LIGHT, 0, 0.8)
+        assert fused({Kind.LOW_LIGHT: dark}, {Kind.LOW_LIGHT: bright}, small=True) == (bright,)
+        assert fused({Kind.LOW_LIGHT: dark}, {Kind.LOW_LIGHT: bright}) == (dark,)
+
     def test_faint_noise_needs_both(self):
         own, other = finding(Kind.NOISE, 3.4, 0.97), finding(Kind.NOISE, 0, 0.9)
         assert fused({Kind.NOISE: own}, {Kind.NOISE: other}) == (other,)

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 
 from conservator.restorers.degradations.vocabulary import Finding, Kind, Level, value_at
 
-__all__ = ["COUNTED", "EITHER", "LEARNED_FIRST", "fused"]
+__all__ = ["COUNTED", "EITHER", "LEARNED_FIRST", "SMALL_PX", "fused"]
 
 COUNTED = frozenset({Kind.NOISE, Kind.JPEG, Kind.PEPPER_NOISE, Kind.MASK})
 COUNTED_CONFIDENCE = 0.95
@@ -43,23 +43,31 @@ Noise that was resized, a JPEG that was resized or saved again. For noise it hol
 """
 
 SURE = 0.6
+SMALL_PX = 160
 
 
 def fused(
-    classical: Mapping[Kind, Finding], learned: Mapping[Kind, Finding]
+    classical: Mapping[Kind, Finding], learned: Mapping[Kind, Finding], *, small: bool = False
 ) -> tuple[Finding, ...]:
-    """One finding for each kind that either judged, in the order of `Kind`."""
+    """One finding for each kind that either judged, in the order of `Kind`.
+
+    Args:
+        classical: of the classical instruments.
+        learned: of the estimator; empty without one.
+        small: the picture is smaller than what the estimator was trained on (`SMALL_PX`): both must see a kind. Rain in a
+            picture of 125 px reads as noise to either.
+    """
     findings = []
     for kind in Kind:
         own, other = classical.get(kind), learned.get(kind)
         if own is not None and other is not None:
-            findings.append(_chosen(own, other))
+            findings.append(_chosen(own, other, small=small))
         else:
             findings += [finding for finding in (own, other) if finding is not None]
     return tuple(findings)
 
 
-def _chosen(own: Finding, other: Finding) -> Finding:
+def _chosen(own: Finding, other: Finding, *, small: bool = False) -> Finding:
     if own.source == "metadata":
         return own
     faint = own.kind is Kind.NOISE and own.level < Level.MEDIUM
@@ -69,6 +77,8 @@ def _chosen(own: Finding, other: Finding) -> Finding:
         surer = max(own.confidence, other.confidence)
         value = _between(own, other) if own.kind is Kind.NOISE else own.value
         return own.model_copy(update={"value": value, "confidence": surer})
+    if small and own.kind in EITHER and (own.level > 0) != (other.level > 0):
+        return other if own.level > 0 else own
     if own.kind in LEARNED_FIRST:
         return other
     if own.level > 0 and own.kind is not Kind.NOISE:

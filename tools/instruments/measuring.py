@@ -10,7 +10,7 @@ import numpy as np
 from conservator.restorers.degradations.vocabulary import ConditionReport, Finding, Kind
 from conservator.restorers.errors import UsageError
 from conservator.tools.instruments.classical import classical_findings, jpeg_from_tables
-from conservator.tools.instruments.fusion import fused
+from conservator.tools.instruments.fusion import SMALL_PX, fused
 from conservator.tools.instruments.learned import LearnedEstimate, learned_estimate
 from conservator.tools.instruments.readings import examine
 from conservator.tools.instruments.sample import FloatArray, sample_of
@@ -70,4 +70,6 @@ def _judge(
     if tables:
         classical[Kind.JPEG] = jpeg_from_tables(tables, classical[Kind.JPEG])
     learned = learned_estimate(image)
-    return fused(classical, {} if learned is None else learned.findings), learned
+    small = min(sample.size) < SMALL_PX
+    found = {} if learned is None else learned.findings
+    return fused(classical, found, small=small), learned
