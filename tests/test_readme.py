@@ -6,6 +6,7 @@ import shutil
 import tomllib
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
@@ -57,6 +58,8 @@ def test_commands_and_options_exist() -> None:
             if name.startswith("-") or "=" in name:
                 continue
             command = cli.commands[name.rstrip(",")]
+            if isinstance(command, click.Group):
+                command = command.commands[rest.pop(0)]
             known = {option for param in command.params for option in param.opts} | {"--help"}
             assert {word for word in rest if word.startswith("-")} <= known, call
             checked += 1

@@ -1,6 +1,7 @@
 """Help texts are part of the interface: a golden file keeps them, `CONSERVATOR_GOLDEN=write` writes it anew."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -12,14 +13,26 @@ from conservator.agent.cli.main import cli
 GOLDEN = Path(__file__).with_name("help.txt")
 
 
-def help_texts() -> str:
-    root = click.Context(cli, info_name="conservator", terminal_width=80, **cli.context_settings)
-    texts = [cli.get_help(root)]
-    for name in cli.list_commands(root):
-        command = cli.get_command(root, name)
+def commands(
+    group: click.Group, parent: click.Context
+) -> Iterator[tuple[click.Command, click.Context]]:
+    """Every command below a group, groups before what is in them."""
+    for name in group.list_commands(parent):
+        command = group.get_command(parent, name)
         assert command is not None
-        with click.Context(command, parent=root, info_name=name, terminal_width=80) as context:
-            texts.append(command.get_help(context))
+        with click.Context(command, parent=parent, info_name=name, terminal_width=80) as context:
+            yield command, context
+            if isinstance(command, click.Group):
+                yield from commands(command, context)
+
+
+def root() -> click.Context:
+    return click.Context(cli, info_name="conservator", terminal_width=80, **cli.context_settings)
+
+
+def help_texts() -> str:
+    top = root()
+    texts = [cli.get_help(top), *(c.get_help(context) for c, context in commands(cli, top))]
     return "\n\n".join(texts) + "\n"
 
 
@@ -30,8 +43,10 @@ def test_help_is_as_in_the_golden_file() -> None:
 
 
 def test_every_command_has_help_and_debug() -> None:
-    for command in cli.commands.values():
+    for command, _ in commands(cli, root()):
         assert command.help
+        if isinstance(command, click.Group):
+            continue
         assert "--debug" in {option for param in command.params for option in param.opts}
         undocumented = [
             param.name
