@@ -164,12 +164,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.one:
         what, *rest = options.one
-        row = (
+        measured = (
             measure_agent(Path(rest[0]))
             if what == "agent"
             else measure_restorer(what, rest[0], int(rest[1]) if len(rest) > 1 else None)
         )
-        sys.stdout.write(json.dumps(row) + "\n")
+        sys.stdout.write(json.dumps(measured) + "\n")
         return 0
     names = options.restorer or [n for n, card in catalog.cards().items() if card.treats]
     jobs = [
