@@ -6,6 +6,7 @@ It decides without a vision-language model, and checks or replaces one where it 
 - a specialist takes a kind over where it measured better than the lead by a margin (`preferences.yaml`);
 - what was refused as too strong is blended with its source, what was too weak is asked for more strongly, and only then
   does another restorer get its turn;
+- what a treatment brings to light is treated next (rain behind haze, haze behind noise);
 - a good but incomplete treatment is redone from the original rather than polished.
 """
 
@@ -169,13 +170,51 @@ def _remaining(situation: Situation, todo: Sequence[Finding]) -> tuple[Finding, 
     if best is None:
         return tuple(todo)
     remaining = []
-    for finding in todo:
+    for finding in (*todo, *uncovered(best, todo, situation)):
         if finding.kind in best.treated:
             continue
         now = _measured(best.measurement, finding.kind) or finding
         if now.level >= situation.preset.level_needed(finding.kind):
             remaining.append(now)
     return tuple(remaining)
+
+
+UNCOVERS: Mapping[Kind, frozenset[Kind]] = {
+    Kind.HAZE: frozenset({Kind.RAIN, Kind.SNOW, Kind.NOISE}),
+    Kind.LOW_LIGHT: frozenset({Kind.RAIN, Kind.SNOW, Kind.NOISE, Kind.HAZE}),
+    Kind.NOISE: frozenset({Kind.RAIN, Kind.HAZE, Kind.LOW_LIGHT}),
+    Kind.PEPPER_NOISE: frozenset({Kind.NOISE, Kind.RAIN, Kind.HAZE, Kind.LOW_LIGHT}),
+    Kind.RAIN: frozenset({Kind.HAZE, Kind.NOISE}),
+    Kind.SNOW: frozenset({Kind.HAZE, Kind.NOISE}),
+}
+"""What a treatment may bring to light that it hid; anything else that appears after it is its own doing."""
+
+
+def uncovered(best: Attempt, todo: Iterable[Finding], situation: Situation) -> tuple[Finding, ...]:
+    """Findings on a treated picture that the inspection of the original could not be sure of.
+
+    What the original had hinted at, below the policy's confidence, needs only the policy's least confidence now: it was seen twice.
+    """
+    if best.measurement is None:
+        return ()
+    preset = situation.preset
+    known = {finding.kind for finding in todo} | set(best.treated)
+    hidden = frozenset().union(*(UNCOVERS.get(kind, frozenset()) for kind in best.treated))
+
+    def twice(now: Finding) -> bool:
+        hint = situation.report.finding(now.kind)
+        return (
+            hint is not None
+            and hint.level > Level.ABSENT
+            and now.confidence >= preset.minimal_confidence
+            and now.level >= preset.level_needed(now.kind)
+        )
+
+    return tuple(
+        f
+        for f in best.measurement.findings
+        if f.kind in hidden and f.kind not in known and (preset.acts_on(f) or twice(f))
+    )
 
 
 def _measured(measurement: Measurement | None, kind: Kind) -> Finding | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from conservator.agent.events import Judged, LimitReached
 from conservator.policies import acceptance
+from conservator.policies.acceptance import Measurement
 from conservator.policies.attempt import Attempt, chain_of, find_attempt
 from conservator.restorers.degradations.vocabulary import level_of
 
@@ -24,7 +25,7 @@ def judge(state: RunState, context: RunContext) -> dict[str, Any]:
     if attempt.measurement is None or baseline is None:
         raise RuntimeError(f"attempt {attempt.id} was judged before it was scored")
     verdict = acceptance.judge(
-        baseline,
+        _uncovered(baseline, attempts, attempt),
         attempt.measurement,
         treated=attempt.treated,
         preset=context.preset,
@@ -44,6 +45,28 @@ def judge(state: RunState, context: RunContext) -> dict[str, Any]:
         context.emit(LimitReached, limit=limit)
         update |= {"limit": limit, "queue": ()}
     return update
+
+
+def _uncovered(
+    baseline: Measurement, attempts: tuple[Attempt, ...], attempt: Attempt
+) -> Measurement:
+    """The input's measurement, but what an earlier step brought to light as bad as it was then.
+
+    Rain behind haze reads low on the input; taking it off must count against the rain that was seen without the haze.
+    """
+    steps = [s for s in chain_of((*attempts[:-1], attempt), attempt.id) if s.id != attempt.id]
+    findings = []
+    for finding in baseline.findings:
+        seen = [finding]
+        if finding.kind in attempt.treated:
+            seen += [
+                now
+                for step in steps
+                if step.measurement is not None
+                and (now := step.measurement.finding(finding.kind)) is not None
+            ]
+        findings.append(max(seen, key=lambda f: f.severity))
+    return baseline.model_copy(update={"findings": tuple(findings)})
 
 
 def _prior(attempts: tuple[Attempt, ...], attempt: Attempt, context: RunContext) -> float:

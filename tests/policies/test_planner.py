@@ -262,3 +262,32 @@ def test_a_repeated_proposal_is_refused() -> None:
     (call,) = plan(situation(NOISE)).calls
     refused = attempt("a1", call, accepted=False, fault="weak")
     assert "tried already" in review(call, situation(NOISE, attempts=(refused,)))
+
+
+RAIN = Finding(kind=Kind.RAIN, value=70, confidence=0.9, source="instrument")
+
+
+def test_what_a_treatment_brings_to_light_is_treated_next() -> None:
+    (first,) = plan(situation(HAZE)).calls
+    done = attempt("a1", first, accepted=True, left=(gone(HAZE, 0), RAIN))
+    (second,) = plan(situation(HAZE, attempts=(done,), best="a1")).calls
+    assert (second.source, second.kinds) == ("a1", (Kind.RAIN,))
+    assert second.prompt.degradations[Kind.RAIN] == 70
+
+
+def test_what_a_treatment_does_itself_is_not_treated() -> None:
+    (first,) = plan(situation(HAZE)).calls
+    blur = Finding(kind=Kind.DEFOCUS_BLUR, value=4, confidence=0.95, source="instrument")
+    unsure = RAIN.model_copy(update={"confidence": 0.4})
+    done = attempt("a1", first, accepted=True, left=(gone(HAZE, 0), blur, unsure))
+    assert plan(situation(HAZE, attempts=(done,), best="a1")).calls == ()
+
+
+def test_what_was_hinted_at_before_needs_less_certainty() -> None:
+    (first,) = plan(situation(HAZE)).calls
+    seen = RAIN.model_copy(update={"confidence": 0.55})
+    done = attempt("a1", first, accepted=True, left=(gone(HAZE, 0), seen))
+    assert plan(situation(HAZE, attempts=(done,), best="a1")).calls == ()
+    hint = RAIN.model_copy(update={"value": 31, "confidence": 0.45})
+    (second,) = plan(situation(HAZE, hint, attempts=(done,), best="a1")).calls
+    assert second.kinds == (Kind.RAIN,)
