@@ -38,6 +38,7 @@ class RecipeStep(BaseModel):
 
     Attributes:
         degradations: kind -> strength, in the kind's own unit.
+        rounded: the whole treatment was rounded to the output's depth before it was blended: a blend of a kept candidate.
         weights_sha256: of the restorer's weights, None for classical tools.
         rendered_prompt: what the restorer saw, for people; a replay renders it anew.
     """
@@ -49,6 +50,7 @@ class RecipeStep(BaseModel):
     degradations: Mapping[Kind, float]
     semantic: str = ""
     blend: float = Field(default=1.0, gt=0, le=1)
+    rounded: bool = False
     seed: int = 0
     weights_sha256: str | None = None
     rendered_prompt: str = ""
@@ -102,6 +104,7 @@ def recipe_of(
             degradations=attempt.call.prompt.degradations,
             semantic=attempt.call.prompt.semantic,
             blend=attempt.call.blend,
+            rounded=not attempt.call.calls_tool,
             seed=attempt.call.seed,
             weights_sha256=attempt.details.get("weights_sha256"),
             rendered_prompt=attempt.rendered_prompt,
@@ -250,7 +253,7 @@ def _replayed(work: _Work, picture: Picture, source: Path | None, target: Path |
     started = time.perf_counter()
     pixels = picture.pixels
     for step in work.recipe.steps:
-        treated = _step(work, step, pixels)
+        treated = _step(work, step, picture, pixels)
         # The run kept each candidate in the output's depth, so the next step must see the same rounding.
         pixels = unit_range(artifact_samples(picture, treated))
     result = picture.with_pixels(pixels)
@@ -259,7 +262,9 @@ def _replayed(work: _Work, picture: Picture, source: Path | None, target: Path |
     return Replayed(source, result.pixels, path, len(work.recipe.steps), seconds)
 
 
-def _step(work: _Work, step: RecipeStep, pixels: Pixels) -> Pixels:
+def _step(work: _Work, step: RecipeStep, picture: Picture, pixels: Pixels) -> Pixels:
+    from conservator.agent.saving import artifact_samples
+    from conservator.agent.sessions import unit_range
     from conservator.restorers import catalog
     from conservator.tools.restore import blended, from_restored, to_restorer
 
@@ -277,4 +282,7 @@ def _step(work: _Work, step: RecipeStep, pixels: Pixels) -> Pixels:
             f"the recipe was made with {step.restorer} weights {step.weights_sha256[:12]}, installed are "
             f"{str(used)[:12]}; install those or replay with strict=False"
         )
-    return blended(pixels, from_restored(restored.image), step.blend)
+    whole = from_restored(restored.image)
+    if step.rounded:
+        whole = unit_range(artifact_samples(picture, whole))
+    return blended(pixels, whole, step.blend)

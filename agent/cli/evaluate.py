@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 
-@click.group("eval")
+@click.group("eval", context_settings={"help_option_names": ["-h", "--help"]})
 def evaluate() -> None:
     """Measure restorers and the agent on folders of images.
 

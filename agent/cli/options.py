@@ -55,7 +55,8 @@ class Command(click.Command):
     """A command that takes `--debug`, which `main` looks for."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Add the option behind the command's own."""
+        """Add the option behind the command's own; `-h` also where a command is called without the program."""
+        kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
         super().__init__(*args, **kwargs)
         self.params.append(
             click.Option(

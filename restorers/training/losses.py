@@ -32,6 +32,7 @@ def reconstruction_loss(
     Not L1: where a twentieth of the pixels is wrong (lost pixels, streaks, flakes) its gradient says "leave it" for all others,
     and 2100 steps of it taught nothing there; 75 steps of this gained 6.5 dB on lost pixels and 2.3 dB on rain.
     """
-    error = ((output - target).square().mean(dim=(1, 2, 3)) + 1e-6).sqrt()
+    # The offset keeps the root's slope finite on clean samples; it is taken off again so that equal images cost nothing.
+    error = ((output - target).square().mean(dim=(1, 2, 3)) + 1e-6).sqrt() - 1e-3
     loss = error.mean() if weights is None else (error * weights).mean()
     return loss + fourier * fourier_l1(output, target) if fourier else loss

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from conservator.evals.compare import Side, compare
-from conservator.evals.log import RunFolder
+from conservator.evals.log import RunFolder, slug
 from conservator.evals.sample import AnswerRecord
 from conservator.restorers.errors import UsageError
+
+NOISE = slug("noise 25")
 
 
 def psnr(run: RunFolder, system: str) -> dict[str, float]:
@@ -40,10 +42,10 @@ def test_two_runs_by_sample(make_run, photos) -> None:
     assert [loss.sample_id for loss in found.worst] == ["noise 25/a", "jpeg 10/b"]
     worst = found.worst[0]
     assert worst.loss == pytest.approx(before["noise 25/a"] - after["noise 25/a"])
-    assert worst.degraded == (two.path / "images/noise-25/a/degraded.png").resolve()
+    assert worst.degraded == (two.path / f"images/{NOISE}/a/degraded.png").resolve()
     assert worst.answers == (
-        (one.path / "images/noise-25/a/agent.png").resolve(),
-        (two.path / "images/noise-25/a/agent.png").resolve(),
+        (one.path / f"images/{NOISE}/a/agent.png").resolve(),
+        (two.path / f"images/{NOISE}/a/agent.png").resolve(),
     )
     assert worst.reference == photos / "a.png"
     assert all(path.is_file() for path in (worst.degraded, *worst.answers, worst.reference) if path)
@@ -112,7 +114,7 @@ def test_what_is_not_alike_is_noted(make_run) -> None:
 
 def test_pictures_that_are_gone_are_none(make_run, photos) -> None:
     one, two = make_run("one"), make_run("two", blurred={"noise 25/a": 6.0})
-    (two.path / "images/noise-25/a/agent.png").unlink()
+    (two.path / f"images/{NOISE}/a/agent.png").unlink()
     for path in photos.iterdir():
         path.unlink()
     loss = compare(Side(one), Side(two)).worst[0]

@@ -98,7 +98,8 @@ def test_erring_inspection_is_right_more_often_than_not() -> None:
 
 def test_losses_are_zero_on_equal_images() -> None:
     x = torch.rand(2, 3, 16, 16)
-    assert float(reconstruction_loss(x, x)) == 0
+    assert float(reconstruction_loss(x, x)) == pytest.approx(0, abs=1e-7)
+    assert float(reconstruction_loss(x + 0.1, x, fourier=0)) == pytest.approx(0.099, abs=1e-4)
     # A constant offset lies in one frequency: sqrt(H W) there, orthonormal, averaged over the half spectrum's parts.
     assert float(fourier_l1(x + 0.1, x)) == pytest.approx(0.1 * 16 / (16 * 9 * 2), rel=1e-3)
     assert psnr(x, x).tolist() == [100.0, 100.0]
