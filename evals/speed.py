@@ -135,7 +135,8 @@ def growth(rows: Iterable[dict[str, Any]]) -> dict[str, float]:
 
 
 def _in_a_process(arguments: Sequence[str], threads: int | None) -> dict[str, Any] | None:
-    environment = os.environ | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment |= {"OMP_NUM_THREADS": str(threads)} if threads else {}
     done = subprocess.run(
         [sys.executable, "-m", "conservator.evals.speed", "--one", *arguments],
         capture_output=True,
