@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from skimage import data
 
 from conservator.evals.datasets import materialise, specs
 from conservator.evals.sources import natural, source, subfolder
-from conservator.evals.task import Row, Task, load_suite
+from conservator.evals.task import Row, load_suite
 from conservator.restorers.degradations.recipe import apply
 from conservator.restorers.degradations.vocabulary import Kind
 from conservator.restorers.errors import (
@@ -24,29 +23,7 @@ from conservator.restorers.errors import (
     NotAnImageError,
     UsageError,
 )
-
-PHOTOS = {"astronaut": data.astronaut(), "coffee": data.coffee(), "chelsea": data.chelsea()}
-
-
-def photo(name: str = "astronaut", width: int = 64, height: int = 48) -> Image.Image:
-    return Image.fromarray(PHOTOS[name]).resize((width, height), Image.Resampling.LANCZOS)
-
-
-def task(*rows: Row, needs: str = "clean") -> Task:
-    return Task.model_validate(
-        {
-            "id": "t",
-            "version": 1,
-            "title": "t",
-            "needs": needs,
-            "rows": rows,
-            "systems": ["untouched"],
-            "scorers": ["full-reference"],
-        }
-    )
-
-
-NOISE = Row(name="noise", recipe="noise:sigma=25")
+from made_tasks import NOISE, PHOTOS, photo, task
 
 
 @pytest.fixture

@@ -4,37 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
-from skimage import data
 
 from conservator.evals.datasets import materialise, specs
-from conservator.evals.task import Row, Task
+from conservator.evals.task import Row
 from conservator.restorers.degradations.vocabulary import Kind
 from conservator.restorers.errors import BackendMissingError, UsageError
-
-PHOTOS = {"astronaut": data.astronaut(), "coffee": data.coffee(), "chelsea": data.chelsea()}
-
-
-def photo(name: str = "astronaut", width: int = 64, height: int = 48) -> Image.Image:
-    return Image.fromarray(PHOTOS[name]).resize((width, height), Image.Resampling.LANCZOS)
-
-
-def task(*rows: Row, needs: str = "clean") -> Task:
-    return Task.model_validate(
-        {
-            "id": "t",
-            "version": 1,
-            "title": "t",
-            "needs": needs,
-            "rows": rows,
-            "systems": ["untouched"],
-            "scorers": ["full-reference"],
-        }
-    )
-
-
-NOISE = Row(name="noise", recipe="noise:sigma=25")
-
+from made_tasks import NOISE, PHOTOS, photo, task
 
 PAIRS = task(Row(name="pairs"), needs="pairs")
 

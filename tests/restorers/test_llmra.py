@@ -7,30 +7,16 @@ import pytest
 import torch
 
 from conservator.restorers.errors import UnknownNameError, WeightsError
-from conservator.restorers.llmra.config import CONFIGS, LLMRAConfig
+from conservator.restorers.llmra.config import CONFIGS
 from conservator.restorers.llmra.network import CAFF, CEM, LLMRA, triplet_loss
 from conservator.restorers.llmra.restorer import LLMRARestorer
 from conservator.restorers.prompts.llmra import render
 from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.restorers.weights import PACKAGED
+from tiny_llmra import TINY
 
 CLEAN = "The image is well lit. No rain streaks detected. No noise detected."
 NOISY = render(RestorationPrompt.at_level(noise="high"))
-
-TINY = LLMRAConfig(
-    channels=(8, 16, 16, 16),
-    blocks=(1, 1, 1, 1),
-    heads=(1, 2, 2, 2),
-    kinds=("residual", "residual", "residual", "transformer"),
-    refinement=1,
-    unshuffle=2,
-    reduce_last=True,
-    text="small",
-    text_width=32,
-    text_depth=1,
-    cem_unshuffle=4,
-    cem_channels=16,
-)
 
 
 @pytest.fixture

@@ -12,28 +12,14 @@ from PIL import Image
 
 from conservator.restorers.degradations.vocabulary import Kind
 from conservator.restorers.errors import OutputError, UsageError
-from conservator.restorers.llmra.config import CONFIGS, LLMRAConfig
+from conservator.restorers.llmra.config import CONFIGS
 from conservator.restorers.llmra.pool import InspectedPool
 from conservator.restorers.llmra.train import train
 from conservator.restorers.training.data import CropBank
 from conservator.restorers.weights import load_weights
+from tiny_llmra import TINY
 
 CPU = torch.device("cpu")
-
-TINY = LLMRAConfig(
-    channels=(8, 16, 16, 16),
-    blocks=(1, 1, 1, 1),
-    heads=(1, 2, 2, 2),
-    kinds=("residual", "residual", "residual", "transformer"),
-    refinement=1,
-    unshuffle=2,
-    reduce_last=True,
-    text="small",
-    text_width=32,
-    text_depth=1,
-    cem_unshuffle=4,
-    cem_channels=16,
-)
 
 
 class Inspection:

@@ -1,12 +1,9 @@
 """Arrays, Pillow images and tensors arrive as files do, or are refused."""
 
 import io
-from typing import Any
 
 import numpy as np
 import pytest
-import skimage.data
-import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -20,24 +17,12 @@ from conservator.tools.image_io import (
     from_tensor,
     to_tensor,
 )
+from made_pictures import astronaut, file_bytes, tiff_bytes
 
 
 @pytest.fixture(scope="module")
 def photo() -> np.ndarray:
-    """(37, 61, 3) uint8: odd sides, so that 8x8 blocks are cut off at the edges."""
-    return np.ascontiguousarray(skimage.data.astronaut()[100:137, 200:261])  # type: ignore[no-untyped-call]
-
-
-def file_bytes(image: Image.Image, form: str, **options: Any) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, form, **options)
-    return stream.getvalue()
-
-
-def tiff_bytes(array: np.ndarray, **options: Any) -> bytes:
-    stream = io.BytesIO()
-    tifffile.imwrite(stream, array, **options)
-    return stream.getvalue()
+    return astronaut()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])

@@ -8,21 +8,17 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
-import skimage.data
 import tifffile
 from PIL import Image, IptcImagePlugin
 
 from conservator.tools.image_io import Picture, decode, encoded, from_array, load
 from conservator.tools.image_io.picture import Depth
+from made_pictures import chelsea, darker
 
 
 @pytest.fixture(scope="module")
 def photo() -> np.ndarray:
-    return np.ascontiguousarray(skimage.data.chelsea()[50:146, 100:228])  # type: ignore[no-untyped-call]
-
-
-def darker(picture: Picture) -> Picture:
-    return picture.with_pixels(picture.pixels * 0.75)
+    return chelsea()
 
 
 def camera_exif(order: str) -> bytes:

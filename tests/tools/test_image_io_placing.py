@@ -8,23 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage.data
 from PIL import Image
 
 from conservator.restorers.errors import OutputError, UnknownNameError
 from conservator.tools.image_io import (
-    Picture,
     default_output,
     from_array,
     load,
     save,
     write_atomically,
 )
+from made_pictures import chelsea, darker
 
 
 @pytest.fixture(scope="module")
 def photo() -> np.ndarray:
-    return np.ascontiguousarray(skimage.data.chelsea()[50:146, 100:228])  # type: ignore[no-untyped-call]
+    return chelsea()
 
 
 @pytest.fixture
@@ -32,10 +31,6 @@ def source(photo: np.ndarray, tmp_path: Path) -> Path:
     path = tmp_path / "photo.jpg"
     Image.fromarray(photo).save(path, quality=85)
     return path
-
-
-def darker(picture: Picture) -> Picture:
-    return picture.with_pixels(picture.pixels * 0.75)
 
 
 def names(folder: Path) -> list[str]:

@@ -8,29 +8,15 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
-import skimage.data
-import tifffile
 from PIL import Image, ImageOps
 
 from conservator.tools.image_io import decode, from_array, load
+from made_pictures import astronaut, file_bytes, tiff_bytes
 
 
 @pytest.fixture(scope="module")
 def photo() -> np.ndarray:
-    """(37, 61, 3) uint8: odd sides, so that 8x8 blocks are cut off at the edges."""
-    return np.ascontiguousarray(skimage.data.astronaut()[100:137, 200:261])  # type: ignore[no-untyped-call]
-
-
-def file_bytes(image: Image.Image, form: str, **options: Any) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, form, **options)
-    return stream.getvalue()
-
-
-def tiff_bytes(array: np.ndarray, **options: Any) -> bytes:
-    stream = io.BytesIO()
-    tifffile.imwrite(stream, array, **options)
-    return stream.getvalue()
+    return astronaut()
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,10 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
-from typing import Any
 
 import imagecodecs
 import numpy as np
 import pytest
-import skimage.data
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -26,24 +24,12 @@ from conservator.restorers.errors import (
     NotAnImageError,
 )
 from conservator.tools.image_io import Limits, Picture, decode, load
+from made_pictures import astronaut, file_bytes, tiff_bytes
 
 
 @pytest.fixture(scope="module")
 def photo() -> np.ndarray:
-    """(37, 61, 3) uint8: odd sides, so that 8x8 blocks are cut off at the edges."""
-    return np.ascontiguousarray(skimage.data.astronaut()[100:137, 200:261])  # type: ignore[no-untyped-call]
-
-
-def file_bytes(image: Image.Image, form: str, **options: Any) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, form, **options)
-    return stream.getvalue()
-
-
-def tiff_bytes(array: np.ndarray, **options: Any) -> bytes:
-    stream = io.BytesIO()
-    tifffile.imwrite(stream, array, **options)
-    return stream.getvalue()
+    return astronaut()
 
 
 def png_header(width: int, height: int) -> bytes:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage.data
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +12,6 @@ from PIL import Image
 
 from conservator.restorers.errors import OutputError, RestorerError, UsageError
 from conservator.tools.image_io import (
-    Picture,
     decode,
     encoded,
     from_array,
@@ -24,13 +22,14 @@ from conservator.tools.image_io import (
 )
 from conservator.tools.image_io.formats import WRITABLE
 from conservator.tools.image_io.picture import standard_tables
+from made_pictures import chelsea, darker
 
 LOSSLESS = [".png", ".tif", ".bmp", ".webp"]
 
 
 @pytest.fixture(scope="module")
 def photo() -> np.ndarray:
-    return np.ascontiguousarray(skimage.data.chelsea()[50:146, 100:228])  # type: ignore[no-untyped-call]
+    return chelsea()
 
 
 @pytest.fixture
@@ -38,10 +37,6 @@ def source(photo: np.ndarray, tmp_path: Path) -> Path:
     path = tmp_path / "photo.jpg"
     Image.fromarray(photo).save(path, quality=85)
     return path
-
-
-def darker(picture: Picture) -> Picture:
-    return picture.with_pixels(picture.pixels * 0.75)
 
 
 @settings(max_examples=150, deadline=None)
