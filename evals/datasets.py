@@ -20,7 +20,7 @@ import torch
 from conservator.evals.hub import PREFIX, hub_source
 from conservator.evals.log import slug
 from conservator.evals.sample import Image, Sample, SampleSpec
-from conservator.evals.sources import Entry, Source, source, subfolder
+from conservator.evals.sources import Entry, Source, source, source_below
 from conservator.evals.task import Needs, Row, Task
 from conservator.restorers.degradations.recipe import Draws, Recipe, Step, apply
 from conservator.restorers.degradations.vocabulary import Kind
@@ -93,7 +93,7 @@ def specs(
         skipped.update({(prefix + name, why): None for name, why in (*found.skipped, *others)})
         ids = _ids(row, entries)
         made = [
-            _spec(row, entry, needs, sample_id, seed, digests)
+            _spec(row, entry, needs, sample_id, "" if task.fixed_draws else f"{seed}/", digests)
             for entry, sample_id in zip(entries, ids, strict=True)
             if sample_ids is None or sample_id in sample_ids
         ]
@@ -122,10 +122,7 @@ def _found(where: str, folder: str, needs: Needs, limit: int | None) -> Source:
         return found
     images = Path(where).expanduser().absolute()
     if folder and images.is_dir():
-        below = subfolder(images, folder)
-        if below is None:
-            raise UsageError(f"no folder {folder} in {images}")
-        images = below
+        return source_below(images, folder, needs)
     return source(images, needs)
 
 
@@ -159,7 +156,7 @@ def _ids(row: Row, entries: list[Entry]) -> list[str]:
 
 
 def _spec(
-    row: Row, entry: Entry, needs: Needs, sample_id: str, seed: int, digests: Callable[[Path], str]
+    row: Row, entry: Entry, needs: Needs, sample_id: str, seed: str, digests: Callable[[Path], str]
 ) -> SampleSpec:
     reference = "" if entry.reference is None else str(entry.reference)
     if needs == "clean":
@@ -176,7 +173,7 @@ def _spec(
         reference=reference,
         recipe=row.recipe,
         enlarge=row.enlarge,
-        seed=zlib.crc32(f"{seed}/{_seeding(row)}/{entry.name}".encode()),
+        seed=zlib.crc32(f"{seed}{_seeding(row)}/{entry.name}".encode()),
         truth={} if row.recipe else entry.truth or row.truth,
         digest=digest if all(parts) else "",
     )

@@ -2,14 +2,15 @@
 
     export(RunFolder.open(path), "html", path / "report.html")
 
-CSV and Parquet hold a line an answer; Markdown and HTML the tables, HTML also plots and pictures.
+CSV and Parquet hold a line an answer; Markdown and HTML the tables, HTML also plots and pictures. `renew_table` keeps one
+table of a document, such as a model card, up to date.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,25 @@ from typing import Any
 from conservator.evals.log import RunFolder
 from conservator.evals.sample import AnswerRecord
 from conservator.evals.summary import summarise
-from conservator.evals.tables import markdown
+from conservator.evals.tables import markdown, rows_table
 from conservator.evals.task import Task
 from conservator.restorers.errors import BackendMissingError, UnknownNameError, UsageError
 
-__all__ = ["FORMATS", "export", "format_of", "summary_of", "task_of"]
+__all__ = [
+    "FORMATS",
+    "export",
+    "format_of",
+    "known_metrics",
+    "renew_table",
+    "summary_of",
+    "task_of",
+]
 
 FORMATS = {"csv": ".csv", "parquet": ".parquet", "markdown": ".md", "html": ".html"}
 """Format -> suffix."""
+
+BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+"""What a document has around the table that `renew_table` writes."""
 
 _FACTS = ("sample_id", "system", "row", "group", "status", "reason")
 _COSTS = ("seconds", "cpu_seconds", "peak_mb", "tools", "vlm_calls", "tokens")
@@ -67,6 +79,48 @@ def format_of(output: Path) -> str:
         if output.suffix.lower() == suffix:
             return form
     raise UnknownNameError("format", output.suffix, tuple(FORMATS.values()))
+
+
+def renew_table(run: RunFolder, document: Path, metrics: Sequence[str] = ()) -> None:
+    """Put a run's table, rows x systems, between the marks of a document.
+
+    Args:
+        run: may be unfinished; then what is there is written.
+        document: of text, with `BEGIN` and `END`.
+        metrics: of the cells; the primary one by default.
+
+    Raises:
+        UsageError: the run has no answers or no such metric, or the document no marks.
+        OutputError: the document cannot be written.
+    """
+    from conservator.tools.image_io import write_atomically
+
+    summary = summary_of(run)
+    chosen = known_metrics(summary, metrics) or [summary["primary"]]
+    try:
+        text = document.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{document} cannot be read: {error}") from error
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise UsageError(f"{document} has no place for the table: add {BEGIN} and {END}")
+    table = rows_table(summary, chosen).markdown()
+    whole = f"{head}{BEGIN}\n{table}\n{END}{tail}"
+    write_atomically(document, whole.encode(errors="replace"), overwrite=True)
+
+
+def known_metrics(summary: Mapping[str, Any], asked: Sequence[str]) -> list[str]:
+    """The metrics that were asked for, each once.
+
+    Raises:
+        UsageError: one that the run does not have.
+    """
+    there = summary["metrics"]
+    unknown = [name for name in asked if name not in there]
+    if unknown:
+        raise UsageError(f"the run has no metric {unknown[0]!r}; it has: {', '.join(there)}")
+    return list(dict.fromkeys(asked))
 
 
 def task_of(run: RunFolder) -> Task:

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from conservator.evals.cases import image_paths, read_rgb
+from conservator.evals.sources import source
 from conservator.restorers.degradations.recipe import Recipe, apply, named_recipes
 from conservator.restorers.degradations.synthesis import down_up, quantise8
 from conservator.restorers.degradations.vocabulary import (
@@ -34,6 +34,7 @@ from conservator.restorers.degradations.vocabulary import (
     level_of,
     value_of,
 )
+from conservator.tools.image_io import load
 from conservator.tools.instruments.classical import classical_findings
 from conservator.tools.instruments.fusion import fused
 from conservator.tools.instruments.learned import learned_estimate
@@ -177,14 +178,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     limit = int(options["--limit"]) if "--limit" in options else None
     tallies = {name: Tally() for name in INSTRUMENTS}
     clean_alarms: dict[str, list[str]] = {name: [] for name in INSTRUMENTS}
-    for path in image_paths(Path(options["--images"]))[:limit]:
-        for case, image, truth in cases_of(read_rgb(path), path.name):
+    for entry in source(Path(options["--images"]), "clean").entries[:limit]:
+        for case, image, truth in cases_of(load(entry.picture).pixels, entry.name):
             for name, findings in measured(image).items():
                 tallies[name].add(truth, findings)
                 if case == "clean":
                     seen = [f"{k}={f.value:.3g}" for k, f in findings.items() if f.level > 0]
-                    clean_alarms[name] += [f"{path.name}: {', '.join(seen)}"] if seen else []
-        sys.stderr.write(f"{path.name}\n")
+                    clean_alarms[name] += [f"{entry.name}: {', '.join(seen)}"] if seen else []
+        sys.stderr.write(f"{entry.name}\n")
     sys.stdout.write(markdown(tallies) + "\n")
     for name, alarms in clean_alarms.items():
         sys.stdout.write(f"\n{name}: {len(alarms)} clean pictures with an alarm\n")

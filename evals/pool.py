@@ -8,30 +8,22 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from conservator.evals.log import RunFolder
-from conservator.evals.sample import AnswerRecord, SampleSpec
+from conservator.evals.sample import AnswerRecord, Request
 
-__all__ = ["Job", "Pool", "Progress"]
+__all__ = ["Pool", "Progress"]
 
 Progress = Callable[[int, int, AnswerRecord | None], None]
 """Called with (answers done, answers in all, the newest record)."""
 
 LOADING_S = 300.0
 """A worker that says nothing for so long before its first answer is stuck."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A sample, and the digest of each system's answer that is owed for it."""
-
-    spec: SampleSpec
-    digests: Mapping[str, str]
 
 
 class _WorkerDiedError(Exception):
@@ -49,13 +41,17 @@ class Pool:
         self.threads = int(config["threads"])
         self.total, self.done = total, done
 
-    async def work(self, jobs: Sequence[Job], count: int) -> None:
+    async def work(self, jobs: Sequence[Request], count: int) -> None:
         """Answer every job with `count` processes; cancelling it ends them."""
-        queue: asyncio.Queue[Job] = asyncio.Queue()
+        queue: asyncio.Queue[Request] = asyncio.Queue()
         for job in jobs:
             queue.put_nowait(job)
-        with (self.run.path / "log.txt").open("ab") as log:
-            tasks = [asyncio.create_task(self._serve(queue, log)) for _ in range(count)]
+        with (
+            (self.run.path / "log.txt").open("ab") as log,
+            # All that workers put aside, so that a killed one leaves nothing behind.
+            tempfile.TemporaryDirectory(prefix="conservator-eval-") as scratch,
+        ):
+            tasks = [asyncio.create_task(self._serve(queue, log, scratch)) for _ in range(count)]
             try:
                 await asyncio.gather(*tasks)
             finally:
@@ -63,25 +59,23 @@ class Pool:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _serve(self, queue: asyncio.Queue[Job], log: IO[bytes]) -> None:
-        worker = _Process(self.run.path, self.threads, log)
+    async def _serve(self, queue: asyncio.Queue[Request], log: IO[bytes], scratch: str) -> None:
+        worker = _Process(self.run.path, self.threads, log, scratch)
         try:
-            while True:
-                try:
-                    job = queue.get_nowait()
-                except asyncio.QueueEmpty:
-                    return
-                await self._do(worker, job)
-        finally:
+            while not queue.empty():
+                await self._do(worker, queue.get_nowait())
             await worker.stop()
+        finally:
+            # Interrupted: its answer is owed again anyway, so nobody waits for it.
+            await worker.kill()
 
-    async def _do(self, worker: _Process, job: Job) -> None:
+    async def _do(self, worker: _Process, job: Request) -> None:
         """One sample: what a killed worker leaves open is asked again, without the system that it died of."""
         owed, deaths = dict(job.digests), 0
         while owed:
             running, since = "", time.monotonic()
             try:
-                await worker.ask({"spec": job.spec, "digests": owed, "seconds": self.seconds})
+                await worker.ask(job.model_copy(update={"digests": owed}))
                 while True:
                     patience = self.seconds if running else LOADING_S
                     reply = await asyncio.wait_for(worker.listen(), patience)
@@ -109,36 +103,21 @@ class Pool:
                     deaths = 0
 
     async def _stand_in(
-        self, worker: _Process, job: Job, system: str, digest: str, spent: float
+        self, worker: _Process, job: Request, system: str, digest: str, spent: float
     ) -> None:
         reason = f"no answer within {self.seconds:g} s; scored as the untouched input"
-        request = {
-            "spec": job.spec,
-            "digests": {system: digest},
-            "seconds": round(spent, 2),
-            "stand_in": reason,
-        }
+        asked = {"digests": {system: digest}, "seconds": round(spent, 2), "stand_in": reason}
         try:
-            await worker.ask(request)
+            await worker.ask(job.model_copy(update=asked))
             while "end" not in (reply := await asyncio.wait_for(worker.listen(), LOADING_S)):
                 self._note(AnswerRecord.model_validate(reply["record"]))
         except (TimeoutError, _WorkerDiedError):
             await worker.kill()
             self._fail(job, {system: digest}, reason.split(";")[0])
 
-    def _fail(self, job: Job, owed: Mapping[str, str], reason: str) -> None:
+    def _fail(self, job: Request, owed: Mapping[str, str], reason: str) -> None:
         for system, digest in owed.items():
-            self._note(
-                AnswerRecord(
-                    sample_id=job.spec.sample_id,
-                    system=system,
-                    row=job.spec.row,
-                    group=job.spec.group,
-                    status="failed",
-                    reason=reason,
-                    digest=digest,
-                )
-            )
+            self._note(AnswerRecord.failed(job.spec, system, reason, digest))
 
     def _note(self, record: AnswerRecord) -> None:
         self.run.append([record])
@@ -149,15 +128,16 @@ class Pool:
 class _Process:
     """One worker process, started when first asked."""
 
-    def __init__(self, run: Path, threads: int, log: IO[bytes]) -> None:
-        self.run, self.threads, self.log = run, threads, log
+    def __init__(self, run: Path, threads: int, log: IO[bytes], scratch: str) -> None:
+        self.run, self.threads, self.log, self.scratch = run, threads, log, scratch
         self.process: asyncio.subprocess.Process | None = None
 
-    async def ask(self, request: Mapping[str, Any]) -> None:
+    async def ask(self, request: Request) -> None:
         if self.process is None:
             environment = os.environ | {
                 "OMP_NUM_THREADS": str(self.threads),
                 "MKL_NUM_THREADS": str(self.threads),
+                "TMPDIR": self.scratch,
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             }
             self.process = await asyncio.create_subprocess_exec(
@@ -173,9 +153,8 @@ class _Process:
                 start_new_session=True,  # Ctrl-C is for the runner, which then ends its workers
             )
         assert self.process.stdin is not None
-        line = json.dumps(request, default=lambda spec: spec.model_dump(mode="json")) + "\n"
         try:
-            self.process.stdin.write(line.encode())
+            self.process.stdin.write(f"{request.model_dump_json()}\n".encode())
             await self.process.stdin.drain()
         except (BrokenPipeError, ConnectionResetError):
             raise _WorkerDiedError(await self._last_words()) from None
@@ -198,14 +177,12 @@ class _Process:
         self.process = None
 
     async def stop(self) -> None:
-        if self.process is None:
+        """Ask an idle worker to end."""
+        if self.process is None or self.process.stdin is None:
             return
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-        try:
+        self.process.stdin.close()
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.process.wait(), 10)
-        except (TimeoutError, asyncio.CancelledError):
-            await self.kill()
 
     async def _last_words(self) -> str:
         code = await self.process.wait() if self.process is not None else 0

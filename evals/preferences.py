@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import yaml
 
-from conservator.evals.restorer_table import machine
+from conservator.evals.provenance import provenance
 from conservator.restorers import catalog
 from conservator.restorers.degradations.synthesis import quantise8
 from conservator.restorers.degradations.vocabulary import Kind, Level, value_of
@@ -65,8 +65,9 @@ def main() -> int:
         for level in LEVELS:
             table[kind.value][level.label] = gains(clean, kind, level)
             sys.stderr.write(f"{kind} {level.label}: {table[kind.value][level.label]}\n")
-    at = machine()
-    note = f"{len(clean)} crops of {clean.shape[-1]} px, {at['date']}, revision {at['revision']}"
+    at = provenance()
+    day, revision = at["date"].partition("T")[0], at["revision"] or "unknown"
+    note = f"{len(clean)} crops of {clean.shape[-1]} px, {day}, revision {revision}"
     text = (
         "# Mean PSNR gain in dB over the untouched input, by kind, level and restorer. A gain of 0 or less keeps a restorer\n"
         "# from being called there. Written by: python -m conservator.evals.preferences\n"

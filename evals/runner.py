@@ -17,9 +17,9 @@ from typing import Any
 
 from conservator.evals.datasets import Listing, specs
 from conservator.evals.log import RunFolder
-from conservator.evals.pool import Job, Pool, Progress
+from conservator.evals.pool import Pool, Progress
 from conservator.evals.provenance import data_fingerprint, provenance
-from conservator.evals.sample import AnswerRecord, SampleSpec
+from conservator.evals.sample import AnswerRecord, Request, SampleSpec
 from conservator.evals.summary import summarise
 from conservator.evals.systems import build
 from conservator.evals.task import Task, load_suite
@@ -213,7 +213,7 @@ def _carry_out(
             if (spec.sample_id, system) not in done
         }
         if owed:
-            jobs.append(Job(spec, owed))
+            jobs.append(Request(spec=spec, digests=owed, seconds=config["seconds"]))
     tell = on_progress or (lambda done, total, record: None)
     tell(len(done), len(wanted), None)
     if jobs:

@@ -15,7 +15,7 @@ from conservator.restorers.degradations.recipe import Draws
 from conservator.restorers.degradations.vocabulary import ConditionReport
 from conservator.restorers.prompts.model import RestorationPrompt
 
-__all__ = ["Answer", "AnswerRecord", "Cost", "Image", "Sample", "SampleSpec", "Status"]
+__all__ = ["Answer", "AnswerRecord", "Cost", "Image", "Request", "Sample", "SampleSpec", "Status"]
 
 Image = npt.NDArray[np.float32]
 """(H, W, 3), float32, [0, 1], RGB."""
@@ -52,6 +52,24 @@ class SampleSpec(BaseModel):
     seed: int = 0
     truth: Mapping[str, float] = {}
     digest: str = ""
+
+
+class Request(BaseModel):
+    """What a worker is asked, one JSON line.
+
+    Attributes:
+        spec: of the sample.
+        digests: system -> digest of the answer that is owed.
+        seconds: limit of an answer; what was spent when it is a stand-in.
+        stand_in: why nothing is run and the untouched input is scored in the systems' names; "" otherwise.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    spec: SampleSpec
+    digests: Mapping[str, str]
+    seconds: float
+    stand_in: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,6 +168,19 @@ class AnswerRecord(BaseModel):
     image: str = ""
     details: Mapping[str, Any] = {}
     draws: Draws | None = None
+
+    @classmethod
+    def failed(cls, spec: SampleSpec, system: str, reason: str, digest: str) -> AnswerRecord:
+        """The record of an answer that is not there."""
+        return cls(
+            sample_id=spec.sample_id,
+            system=system,
+            row=spec.row,
+            group=spec.group,
+            status="failed",
+            reason=" ".join(reason.split()),
+            digest=digest,
+        )
 
     @property
     def key(self) -> tuple[str, str]:

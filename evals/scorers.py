@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from conservator.evals.fidelity import fidelity, sized_as
+from conservator.evals.fidelity import fidelity, psnr, sized_as
 from conservator.evals.perception import sample_scores
 from conservator.evals.sample import Answer, Image, Sample
 from conservator.restorers.degradations.vocabulary import Kind, severity_of
@@ -106,7 +106,7 @@ def _full_reference(
     image = sized_as(answer.image, sample.clean)
     scores: dict[str, float] = {}
     if min(image.shape[:2]) < SSIM_SIDE:
-        scores["psnr"] = _psnr(image, sample.clean)
+        scores["psnr"] = psnr(image, sample.clean)
     else:
         found = fidelity(image, sample.clean)
         scores = {"psnr": found.psnr, "ssim": found.ssim}
@@ -124,8 +124,8 @@ def _self(answer: Answer, sample: Sample, metrics: Sequence[str] | None) -> dict
     if answer.image is None:
         return {}
     same_size = answer.image.shape == sample.degraded.shape
-    psnr = _psnr(sized_as(answer.image, sample.degraded), sample.degraded)
-    return {"psnr_to_input": psnr, "unchanged": float(same_size and psnr >= UNCHANGED_DB)}
+    near = psnr(sized_as(answer.image, sample.degraded), sample.degraded)
+    return {"psnr_to_input": near, "unchanged": float(same_size and near >= UNCHANGED_DB)}
 
 
 def _control(answer: Answer, sample: Sample, metrics: Sequence[str] | None) -> dict[str, float]:
@@ -137,13 +137,6 @@ def _control(answer: Answer, sample: Sample, metrics: Sequence[str] | None) -> d
     seen = {f.kind: f.value for f in measure(np.clip(image, 0, 1))}
     left = [severity_of(kind, seen[kind]) for kind in asked if kind in seen]
     return {"change_255": change} | ({"left": sum(left) / len(left)} if left else {})
-
-
-def _psnr(image: Image, reference: Image) -> float:
-    """PSNR in dB over RGB after rounding to 8 bits, 100 when equal; as `fidelity`, for pictures of any size."""
-    a, b = _bytes(image).astype(np.float64), _bytes(reference).astype(np.float64)
-    error = float(np.mean((a - b) ** 2))
-    return 100.0 if error == 0 else min(100.0, 10 * math.log10(255**2 / error))
 
 
 def _findings(answer: Answer, sample: Sample) -> Findings:

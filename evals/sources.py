@@ -26,7 +26,7 @@ __all__ = [
     "Source",
     "natural",
     "source",
-    "subfolder",
+    "source_below",
 ]
 
 PICTURE_SUFFIXES = frozenset(
@@ -79,7 +79,7 @@ class Source:
     """What was found.
 
     Attributes:
-        entries: in natural order of their names (`2` before `10`).
+        entries: in natural order of their names (`2` before `10`), or in a manifest's.
         skipped: what else lies there and why it is left out, (name, reason).
     """
 
@@ -127,7 +127,29 @@ def source(images: Path, needs: Needs) -> Source:
     return _of_pairs(paired, needs, str(images))
 
 
-def subfolder(images: Path, name: str) -> Path | None:
+def source_below(images: Path, name: str, needs: Needs) -> Source:
+    """Read one of the standard sets in a folder: what the folder's manifest lists below `name`, else the subfolder.
+
+    Raises:
+        UsageError: neither is there, or it holds nothing of the kind.
+    """
+    for manifest in MANIFESTS:
+        if (images / manifest).is_file():
+            listed = _manifest(images / manifest)
+            mine = [replace(e, name=Path(e.name).name) for e in listed.entries if _below(e, name)]
+            if mine:
+                return _of_pairs(Source(tuple(mine)), needs, f"{images / manifest}, {name}")
+    folder = _subfolder(images, name)
+    if folder is None:
+        raise UsageError(f"no folder {name} in {images}")
+    return source(folder, needs)
+
+
+def _below(entry: Entry, folder: str) -> bool:
+    return entry.name.startswith(f"{folder}/")
+
+
+def _subfolder(images: Path, name: str) -> Path | None:
     """A folder below `images` by a set's name (`SOTS/outdoor`), whatever its case, hyphens and underscores."""
     found = images
     for part in name.split("/"):
@@ -197,7 +219,6 @@ def _of_pairs(pairs: Source, needs: Needs, where: str) -> Source:
     if not entries:
         reasons = "; ".join(f"{name}: {why}" for name, why in skipped[:3])
         raise UsageError(f"nothing to measure in {where}: {reasons or 'it is empty'}")
-    entries.sort(key=lambda entry: natural(entry.name))
     return Source(tuple(entries), tuple(skipped))
 
 

@@ -31,13 +31,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from conservator.evals.fidelity import fidelity, sized_as
+from conservator.evals.fidelity import psnr, sized_as
 from conservator.evals.sample import Answer, Image, Sample
 from conservator.policies.ordering import in_treatment_order
 from conservator.policies.preferences import load_preferences
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import (
-    Finding,
     Kind,
     Level,
     severity_of,
@@ -46,11 +45,9 @@ from conservator.restorers.degradations.vocabulary import (
 )
 from conservator.restorers.errors import PromptError, RestorerError, UnknownNameError, UsageError
 from conservator.restorers.prompts.model import RestorationPrompt
+from conservator.tools.instruments.prompt import prompt_from
 
-__all__ = ["NAMES", "System", "build", "inspected_prompt"]
-
-CONFIDENT = 0.5
-"""A finding less certain than this is not acted on; the balanced policy's own threshold."""
+__all__ = ["NAMES", "System", "build"]
 
 
 class System(Protocol):
@@ -224,7 +221,8 @@ def _once(restorer: str, options: dict[str, str]) -> System:
 
     def work(sample: Sample, seed: int) -> Answer:
         prompt = _for(restorer, _strengthened(_told(text, sample), strength))
-        if enhance == "yes":
+        # An inspection that found nothing leaves CEM nothing to correct.
+        if enhance == "yes" and prompt.degradations:
             prompt = prompt.model_copy(update={"blind": True})
         said = {kind.value: round(value, 4) for kind, value in prompt.degradations.items()}
         details = {"prompt": said, "blind": prompt.blind}
@@ -241,7 +239,7 @@ def _told(text: str, sample: Sample) -> RestorationPrompt:
         case "blind":
             return RestorationPrompt(blind=True)
         case "inspected":
-            return inspected_prompt(_report(sample).findings)
+            return prompt_from(_report(sample).findings)
         case "none":
             return RestorationPrompt()
         case "false":
@@ -274,12 +272,6 @@ def _strengthened(prompt: RestorationPrompt, factor: float) -> RestorationPrompt
     return prompt.model_copy(update={"degradations": asked})
 
 
-def inspected_prompt(findings: Iterable[Finding]) -> RestorationPrompt:
-    """What an inspection that is believed asks for."""
-    sure = [f for f in findings if f.level > Level.ABSENT and f.confidence >= CONFIDENT]
-    return RestorationPrompt.from_findings(sure)
-
-
 def _report(sample: Sample) -> Any:
     from conservator.agent.api import inspect
 
@@ -305,7 +297,7 @@ def _eight_bit(image: Image) -> Any:
 
 # ── several calls, nothing judged ───────────────────────────────────────────
 def _in_order(shuffled: bool, sample: Sample, seed: int) -> Answer:
-    prompt = inspected_prompt(_report(sample).findings)
+    prompt = prompt_from(_report(sample).findings)
     kinds = list(in_treatment_order(prompt.degradations))
     if shuffled:
         # Of this sample alone, so that it does not depend on who was answered before.
@@ -335,12 +327,12 @@ def _ceiling(restorers: tuple[str, ...], sample: Sample, seed: int) -> Answer:
         raise PromptError(f"no ground truth for {sample.spec.picture}; a ceiling needs one")
     clean, left = sample.clean, dict(sample.truth.degradations)
     image, steps = sample.degraded, []
-    best = _psnr(image, clean)
+    best = psnr(sized_as(image, clean), clean)
     while left:
         tried: list[tuple[float, Image, str, dict[Kind, float]]] = []
         for name, asked in _calls(restorers, left):
             result = _call(name, image, RestorationPrompt(degradations=asked), seed)
-            tried.append((_psnr(result, clean), result, name, asked))
+            tried.append((psnr(sized_as(result, clean), clean), result, name, asked))
         score, result, name, asked = max(tried, key=lambda t: t[0], default=(0.0, image, "", {}))
         if score <= best:
             break
@@ -362,10 +354,6 @@ def _calls(
             yield name, {kind: left[kind]}
         if len(kinds) > 1 and card.prompt_style != "parameters":
             yield name, {kind: left[kind] for kind in kinds}
-
-
-def _psnr(image: Image, clean: Image) -> float:
-    return fidelity(sized_as(image, clean), clean).psnr
 
 
 # ── other people's programs ─────────────────────────────────────────────────

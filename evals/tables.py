@@ -25,6 +25,7 @@ __all__ = [
     "metric_table",
     "metrics_table",
     "perception_tables",
+    "rows_table",
     "systems_table",
 ]
 
@@ -107,7 +108,7 @@ class Table:
             + " |"
             for row in [cells[0], rule, *cells[1:]]
         ]
-        parts = [f"### {self.title}", "\n".join(rows), self.note]
+        parts = [f"### {self.title}" if self.title else "", "\n".join(rows), self.note]
         return "\n\n".join(part for part in parts if part)
 
 
@@ -179,6 +180,22 @@ def metrics_table(summary: Mapping[str, Any], without: Iterable[str] = ()) -> Ta
         name = f"{metric} {arrow(metric)}".strip()
         lines.append(Line(name, tuple(_best(cells, systems, metric))))
     return Table("Other metrics, all rows", "metric", tuple(systems), tuple(lines))
+
+
+def rows_table(summary: Mapping[str, Any], metrics: Sequence[str]) -> Table:
+    """Rows x systems, all metrics in a cell; the first one says which is the best of a row. For model cards."""
+    systems = [s for s in summary["systems"] if s in _with_metric(summary, metrics[0])]
+    lines = []
+    for row, facts in summary["rows"].items():
+        found = [[_cell(summary, s, "rows", row, m) for s in systems] for m in metrics]
+        first = _best(found[0], systems, metrics[0])
+        cells = (
+            replace(cell, note=" ".join([f"/ {c.text}" for c in others] + [cell.note]).strip())
+            for cell, *others in zip(first, *found[1:], strict=True)
+        )
+        lines.append(Line(row, (Cell(str(facts["samples"])), *cells)))
+    title = " / ".join(f"{metric} {arrow(metric)}".strip() for metric in metrics)
+    return Table("", title, ("n", *systems), tuple(lines))
 
 
 def systems_table(summary: Mapping[str, Any]) -> Table:

@@ -62,6 +62,7 @@ class Task(BaseModel):
         systems: candidates by default; the syntax is that of `conservator.evals.systems`.
         scorers: families of `conservator.evals.scorers`: `full-reference`, `no-reference`, `perception`, `self`.
         primary: the metric that compare and gate look at first.
+        fixed_draws: degrade each picture the same way whatever the run's seed, for tables that are measured again and again.
         seconds_per_answer: limit of one system on one sample.
         published: line -> system -> metric -> figure, as papers print them; for orientation beside ours.
         source: of the published figures and of the recipe.
@@ -77,6 +78,7 @@ class Task(BaseModel):
     systems: tuple[str, ...] = Field(min_length=1)
     scorers: tuple[str, ...] = Field(min_length=1)
     primary: str = "psnr"
+    fixed_draws: bool = False
     seconds_per_answer: float = Field(default=300, gt=0)
     published: Mapping[str, Mapping[str, Mapping[str, float]]] = {}
     source: str = ""

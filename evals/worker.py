@@ -1,9 +1,7 @@
 """A worker process: answers samples with resident models, one JSON line a request, one a record.
 
-Started by the runner as `python -m conservator.evals.worker RUN`. A request is
-`{"spec": SampleSpec, "systems": [...], "seconds": S}`; for each system it says `{"begin": system}` when the clock starts and
-`{"record": AnswerRecord}` when it is done, then `{"end": sample_id}`. With `"stand_in": system` nothing is run: the untouched input is
-scored in that system's name, because it ran out of time.
+Started by the runner as `python -m conservator.evals.worker RUN`. For each system of a `Request` it says `{"begin": system}` when
+the clock starts and `{"record": AnswerRecord}` when it is done, then `{"end": sample_id}`.
 """
 
 from __future__ import annotations
@@ -15,18 +13,22 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ParamSpec, TypeVar
 
 from conservator.evals.datasets import materialise
 from conservator.evals.log import RunFolder, slug
-from conservator.evals.sample import Answer, AnswerRecord, Cost, Sample, SampleSpec
+from conservator.evals.sample import Answer, AnswerRecord, Cost, Request, Sample, SampleSpec
 from conservator.evals.scorers import score
 from conservator.evals.systems import System, build
 from conservator.restorers.errors import ConservatorError
 
 __all__ = ["Worker", "main"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Worker:
@@ -55,35 +57,38 @@ class Worker:
             self._keep(spec, "degraded", sample.degraded)
         return sample
 
-    def answered(self, sample: Sample, name: str, seconds: float, digest: str) -> AnswerRecord:
-        """One system's answer, scored; what goes wrong is a record too."""
-        try:
-            system = self.system(name)
-            started, before = time.perf_counter(), _cpu_seconds()
-            answer = system.answer(sample, seed=self.seed, seconds=seconds)
-            cost = Cost(
-                seconds=round(time.perf_counter() - started, 4),
-                cpu_seconds=round(_cpu_seconds() - before, 4),
-                peak_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-                tools=answer.tools,
-                vlm_calls=answer.vlm_calls,
-                tokens=answer.tokens,
-            )
-            return self._scored(sample, name, answer, cost, digest)
-        except ConservatorError as error:
-            return failed(sample.spec, name, str(error), digest)
-        except Exception as error:
-            # A bug in one system is a result of that system; the run goes on and the log has the trace.
-            traceback.print_exc()
-            return failed(sample.spec, name, f"{type(error).__name__}: {error}", digest)
-
-    def stand_in(
-        self, sample: Sample, name: str, seconds: float, reason: str, digest: str
+    def answered(
+        self, sample: Sample, request: Request, name: str, on_begin: Callable[[], None]
     ) -> AnswerRecord:
+        """One system's answer, scored.
+
+        Args:
+            sample: from `sample`.
+            request: that asks for it.
+            name: of the system.
+            on_begin: called when the system is loaded and the clock starts.
+        """
+        system = self.system(name)
+        on_begin()
+        started, before = time.perf_counter(), _cpu_seconds()
+        answer = system.answer(sample, seed=self.seed, seconds=request.seconds)
+        cost = Cost(
+            seconds=round(time.perf_counter() - started, 4),
+            cpu_seconds=round(_cpu_seconds() - before, 4),
+            peak_mb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+            tools=answer.tools,
+            vlm_calls=answer.vlm_calls,
+            tokens=answer.tokens,
+        )
+        return self._scored(sample, name, answer, cost, request.digests[name])
+
+    def stand_in(self, sample: Sample, request: Request, name: str) -> AnswerRecord:
         """The untouched input in the name of a system that ran out of time."""
-        answer = Answer(image=sample.degraded)
-        record = self._scored(sample, name, answer, Cost(seconds=seconds), digest)
-        return record.model_copy(update={"status": "limit", "reason": reason, "image": ""})
+        answer, cost = Answer(image=sample.degraded), Cost(seconds=request.seconds)
+        record = self._scored(sample, name, answer, cost, request.digests[name])
+        return record.model_copy(
+            update={"status": "limit", "reason": request.stand_in, "image": ""}
+        )
 
     def _scored(
         self, sample: Sample, name: str, answer: Answer, cost: Cost, digest: str
@@ -128,17 +133,16 @@ class Worker:
         return str(path.relative_to(self.run))
 
 
-def failed(spec: SampleSpec, system: str, reason: str, digest: str) -> AnswerRecord:
-    """The record of an answer that is not there."""
-    return AnswerRecord(
-        sample_id=spec.sample_id,
-        system=system,
-        row=spec.row,
-        group=spec.group,
-        status="failed",
-        reason=" ".join(reason.split()),
-        digest=digest,
-    )
+def _attempt(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | str:
+    """What `work` gives, or why it gives nothing: that is a result too, and the run goes on."""
+    try:
+        return work(*args, **kwargs)
+    except ConservatorError as error:
+        return str(error)
+    except Exception as error:
+        # A bug in a system under test; the log has the trace.
+        traceback.print_exc()
+        return f"{type(error).__name__}: {error}"
 
 
 def _cpu_seconds() -> float:
@@ -154,41 +158,31 @@ def serve(run: Path, requests: IO[str], replies: IO[str]) -> None:
         replies.flush()
 
     worker = Worker(run, RunFolder.open(run).config)
-    with tempfile.TemporaryDirectory(prefix="conservator-eval-") as scratch:
-        for line in requests:
-            request = json.loads(line)
-            spec = SampleSpec.model_validate(request["spec"])
-            digests: dict[str, str] = request["digests"]
-            folder = Path(scratch) / "sample"
-            folder.mkdir(exist_ok=True)
-            try:
-                sample = worker.sample(spec, folder)
-            except Exception as error:
-                if not isinstance(error, ConservatorError):
-                    traceback.print_exc()
-                for name, digest in digests.items():
-                    record = failed(spec, name, str(error) or type(error).__name__, digest)
-                    reply({"record": record.model_dump(mode="json")})
-                reply({"end": spec.sample_id})
-                continue
-            for name, digest in digests.items():
-                if request.get("stand_in"):
-                    reason, spent = request["stand_in"], float(request["seconds"])
-                    record = worker.stand_in(sample, name, spent, reason, digest)
-                else:
-                    _load(worker, name)
-                    reply({"begin": name})
-                    record = worker.answered(sample, name, float(request["seconds"]), digest)
+    for line in requests:
+        request = Request.model_validate_json(line)
+        with tempfile.TemporaryDirectory(prefix="conservator-eval-") as scratch:
+            for record in _records(worker, request, Path(scratch), reply):
                 reply({"record": record.model_dump(mode="json")})
-            reply({"end": spec.sample_id})
+        reply({"end": request.spec.sample_id})
 
 
-def _load(worker: Worker, name: str) -> None:
-    """Load before the clock starts; a system that cannot load says so when it is asked to answer."""
-    try:
-        worker.system(name)
-    except Exception:
-        return
+def _records(
+    worker: Worker, request: Request, scratch: Path, reply: Callable[[Mapping[str, Any]], None]
+) -> Iterator[AnswerRecord]:
+    """The record of every system that a request names."""
+    sample = _attempt(worker.sample, request.spec, scratch)
+    for name, digest in request.digests.items():
+        record: AnswerRecord | str
+        if isinstance(sample, str):
+            record = sample
+        elif request.stand_in:
+            record = _attempt(worker.stand_in, sample, request, name)
+        else:
+            begin = partial(reply, {"begin": name})
+            record = _attempt(worker.answered, sample, request, name, begin)
+        if isinstance(record, str):
+            record = AnswerRecord.failed(request.spec, name, record, digest)
+        yield record
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +13,21 @@ import click
 from conservator.agent.cli.console import columns, emit, emit_json, emit_path, say
 from conservator.agent.cli.evaluate_results import compare, export, gate, show
 from conservator.agent.cli.exit_code import ExitCode
-from conservator.agent.cli.options import PATH, Command, above, json_option, seed_option
+from conservator.agent.cli.options import (
+    PATH,
+    Command,
+    above,
+    fail_on_error_option,
+    json_option,
+    metrics_option,
+    overwriting,
+    seed_option,
+    systems_option,
+    workers_option,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from conservator.evals.pool import Progress
     from conservator.evals.runner import Run
@@ -41,14 +54,12 @@ def evaluate() -> None:
     help="Folder of pictures or of pairs, a CSV or Parquet manifest, or hf:NAME.",
 )
 @click.option("-o", "--out", metavar="RUN", type=PATH, help="Run folder, new or empty.")
-@click.option("--system", "systems", metavar="NAME", multiple=True, help="Instead of the suite's.")
-@click.option("--metric", "metrics", metavar="NAME", multiple=True, help="Only these metrics.")
+@systems_option("Instead of the suite's.")
+@metrics_option("Only these metrics.")
 @click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Pictures a row.")
 @click.option("--sample-id", "sample_ids", metavar="ID", multiple=True, help="Only these samples.")
 @seed_option
-@click.option(
-    "--workers", metavar="N", type=click.IntRange(min=1), help="Processes. Default: one a core."
-)
+@workers_option
 @click.option(
     "--threads",
     metavar="N",
@@ -73,8 +84,8 @@ def evaluate() -> None:
     help="Tries after a worker died.",
 )
 @click.option("--no-images", is_flag=True, help="Keep scores only.")
-@click.option("--overwrite", is_flag=True, help="Replace an earlier run in RUN.")
-@click.option("--fail-on-error", is_flag=True, help="Exit with 1 when an answer is missing.")
+@overwriting("Replace an earlier run in RUN.")
+@fail_on_error_option
 @click.option("--dry-run", is_flag=True, help="List samples and systems; run nothing.")
 @json_option
 def run(
@@ -120,33 +131,30 @@ def run(
         return ExitCode.DONE
     if out is None:
         raise click.UsageError("give the run folder with --out")
-    with _shown() as progress:
-        done = runner.run_suite(
-            suite,
-            images,
-            out,
-            systems=systems,
-            metrics=metrics,
-            limit=limit,
-            sample_ids=sample_ids,
-            seed=seed,
-            workers=workers,
-            threads=threads,
-            seconds=seconds,
-            retries=retries,
-            keep_images=not no_images,
-            overwrite=overwrite,
-            on_progress=progress,
-        )
-    return _tell(done, fail_on_error=fail_on_error, as_json=as_json)
+    work = partial(
+        runner.run_suite,
+        suite,
+        images,
+        out,
+        systems=systems,
+        metrics=metrics,
+        limit=limit,
+        sample_ids=sample_ids,
+        seed=seed,
+        workers=workers,
+        threads=threads,
+        seconds=seconds,
+        retries=retries,
+        keep_images=not no_images,
+        overwrite=overwrite,
+    )
+    return _carried_out(work, out, fail_on_error=fail_on_error, as_json=as_json)
 
 
 @click.command(cls=Command)
 @click.argument("folder", metavar="RUN", type=PATH)
-@click.option(
-    "--workers", metavar="N", type=click.IntRange(min=1), help="Processes. Default: one a core."
-)
-@click.option("--fail-on-error", is_flag=True, help="Exit with 1 when an answer is missing.")
+@workers_option
+@fail_on_error_option
 @json_option
 def resume(folder: Path, workers: int | None, fail_on_error: bool, as_json: bool) -> ExitCode:
     """Go on with a run that was interrupted, or whose weights or policies have changed.
@@ -155,9 +163,8 @@ def resume(folder: Path, workers: int | None, fail_on_error: bool, as_json: bool
     """
     from conservator.evals import runner
 
-    with _shown() as progress:
-        done = runner.resume_run(folder, workers=workers, on_progress=progress)
-    return _tell(done, fail_on_error=fail_on_error, as_json=as_json)
+    work = partial(runner.resume_run, folder, workers=workers)
+    return _carried_out(work, folder, fail_on_error=fail_on_error, as_json=as_json)
 
 
 @click.command("list", cls=Command)
@@ -178,6 +185,21 @@ def list_suites(as_json: bool) -> None:
 
 for _command in (run, resume, list_suites, show, compare, gate, export):
     evaluate.add_command(_command)
+
+
+def _carried_out(
+    work: Callable[..., Run], folder: Path, *, fail_on_error: bool, as_json: bool
+) -> ExitCode:
+    """Run or resume with progress; told to stop, say how to go on."""
+    try:
+        with _shown() as progress:
+            done = work(on_progress=progress)
+    except KeyboardInterrupt:
+        if not (folder / "config.json").is_file():
+            raise
+        say(f"interrupted; go on with: conservator eval resume {shlex.quote(str(folder))}")
+        return ExitCode.INTERRUPTED
+    return _tell(done, fail_on_error=fail_on_error, as_json=as_json)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,14 @@ import click
 from conservator.agent.cli.console import columns, emit, emit_json, emit_path, say
 from conservator.agent.cli.exit_code import ExitCode
 from conservator.agent.cli.files import new_file
-from conservator.agent.cli.options import PATH, Command, json_option, overwrite_option
+from conservator.agent.cli.options import (
+    PATH,
+    Command,
+    json_option,
+    metrics_option,
+    overwrite_option,
+    systems_option,
+)
 from conservator.agent.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +32,7 @@ FORMATS = ("csv", "parquet", "markdown", "html")
 
 @click.command(cls=Command)
 @click.argument("folder", metavar="RUN", type=PATH)
-@click.option("--metric", "metrics", metavar="NAME", multiple=True, help="Only these metrics.")
+@metrics_option("Only these metrics.")
 @click.option(
     "--worst",
     metavar="N",
@@ -35,13 +42,13 @@ FORMATS = ("csv", "parquet", "markdown", "html")
 @json_option
 def show(folder: Path, metrics: tuple[str, ...], worst: int | None, as_json: bool) -> None:
     """Show the tables of a run, finished or not."""
-    from conservator.evals.export import summary_of, task_of
+    from conservator.evals.export import known_metrics, summary_of, task_of
     from conservator.evals.log import RunFolder
     from conservator.evals.tables import markdown
 
     run = RunFolder.open(folder)
     summary, task = summary_of(run), task_of(run)
-    chosen = _known(metrics, summary["metrics"])
+    chosen = known_metrics(summary, metrics)
     _say_unfinished(run)
     losses = _losses(run.records(), (chosen or [summary["primary"]])[0], worst) if worst else []
     if as_json:
@@ -109,8 +116,8 @@ def compare(
 @click.command(cls=Command)
 @click.argument("folder", metavar="RUN", type=PATH)
 @click.argument("baseline", metavar="BASELINE", type=PATH)
-@click.option("--metric", "metrics", metavar="NAME", multiple=True, help="Default: the primary.")
-@click.option("--system", "systems", metavar="NAME", multiple=True, help="Default: all.")
+@metrics_option("Default: the primary.")
+@systems_option("Default: all.")
 @click.option(
     "--tolerance",
     metavar="T",
@@ -167,28 +174,44 @@ def gate(
 @click.option(
     "-o", "--output", metavar="OUT", type=PATH, help="File to write. Default: report in RUN."
 )
+@click.option(
+    "--into",
+    metavar="DOC",
+    type=PATH,
+    help="Put one table, rows x systems, between the marks of DOC instead; with --metric.",
+)
+@metrics_option("Of the table in DOC. Default: the primary.")
 @overwrite_option
-def export(folder: Path, form: str | None, output: Path | None, overwrite: bool) -> None:
+def export(
+    folder: Path,
+    form: str | None,
+    output: Path | None,
+    into: Path | None,
+    metrics: tuple[str, ...],
+    overwrite: bool,
+) -> None:
     """Write a run as CSV, Parquet, Markdown, or one HTML file.
 
     The HTML report is self-contained: tables, plots, and pictures to compare. CSV and Parquet hold a line an answer.
+    With --into only the table of a document changes, such as that of a model card: what stands between the comments
+    "table: begin" and "table: end".
     """
     from conservator.evals import export as exporting
     from conservator.evals.log import RunFolder
 
+    if (into is not None and (form or output)) or (into is None and metrics):
+        raise UsageError("--into goes with --metric, not with --format or --output")
     run = RunFolder.open(folder)
+    if into is not None:
+        _say_unfinished(run)
+        exporting.renew_table(run, into, metrics)
+        emit_path(into)
+        return
     chosen = form or (exporting.format_of(output) if output else "html")
     target = output or folder / f"report{exporting.FORMATS[chosen]}"
     new_file(target, overwrite=overwrite)
     _say_unfinished(run)
     emit_path(exporting.export(run, chosen, target, overwrite=overwrite))
-
-
-def _known(metrics: Sequence[str], there: Mapping[str, Any]) -> list[str]:
-    unknown = [name for name in metrics if name not in there]
-    if unknown:
-        raise UsageError(f"the run has no metric {unknown[0]!r}; it has: {', '.join(there)}")
-    return list(metrics)
 
 
 def _say_unfinished(run: RunFolder) -> None:

@@ -17,10 +17,15 @@ __all__ = [
     "above",
     "device_name",
     "device_option",
+    "fail_on_error_option",
     "json_option",
+    "metrics_option",
     "output_option",
     "overwrite_option",
+    "overwriting",
     "seed_option",
+    "systems_option",
+    "workers_option",
 ]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -90,13 +95,38 @@ def device_option(function: _F) -> _F:
     )(function)
 
 
-def overwrite_option(function: _F) -> _F:
-    """`--overwrite`."""
-    return click.option(
-        "--overwrite", is_flag=True, help="Replace an existing output, even the input itself."
-    )(function)
+def overwriting(words: str) -> Callable[[_F], _F]:
+    """`--overwrite`, described by `words`."""
+    return click.option("--overwrite", is_flag=True, help=words)
+
+
+overwrite_option = overwriting("Replace an existing output, even the input itself.")
 
 
 def output_option(words: str) -> Callable[[_F], _F]:
     """`-o`, described by `words`."""
     return click.option("-o", "--output", metavar="OUT", type=PATH, help=words)
+
+
+def metrics_option(words: str) -> Callable[[_F], _F]:
+    """`--metric`, any number of times, described by `words`."""
+    return click.option("--metric", "metrics", metavar="NAME", multiple=True, help=words)
+
+
+def systems_option(words: str) -> Callable[[_F], _F]:
+    """`--system`, any number of times, described by `words`."""
+    return click.option("--system", "systems", metavar="NAME", multiple=True, help=words)
+
+
+def workers_option(function: _F) -> _F:
+    """`--workers`."""
+    return click.option(
+        "--workers", metavar="N", type=click.IntRange(min=1), help="Processes. Default: one a core."
+    )(function)
+
+
+def fail_on_error_option(function: _F) -> _F:
+    """`--fail-on-error`."""
+    return click.option(
+        "--fail-on-error", is_flag=True, help="Exit with 1 when an answer is missing."
+    )(function)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from conservator.evals.compare import Comparison, Loss
@@ -73,6 +73,10 @@ def focus_of(summary: Mapping[str, Any]) -> str | None:
     return next(iter(agents + rivals), None)
 
 
+_Candidate = tuple[Case, list[tuple[str, Image]]]
+"""A case without its place in the page, and its pictures in the order in which the album takes them."""
+
+
 def cases_of(
     run: RunFolder, records: Sequence[AnswerRecord], summary: Mapping[str, Any], album: Album
 ) -> tuple[tuple[Case, ...], int]:
@@ -86,78 +90,64 @@ def cases_of(
     order = [s for s in summary["systems"] if s != UNTOUCHED]
     order.sort(key=lambda s: s != focus)
     metrics = list(summary["metrics"])[:METRICS]
-    cases: list[Case] = []
-    left_out = 0
-    for sample, (label, words) in chosen.items():
-        answers = by_sample[sample]
-        found = _pictures(pictures, sample, [answers[s] for s in order if s in answers])
-        if not found:
-            continue
-        shown = album.add(found)
-        if not shown:
-            left_out += 1
-            continue
-        names = [picture.name for picture in shown]
-        row = next(iter(answers.values())).row
-        right = focus if focus in names else names[-1]
-        cases.append(
-            Case(
-                anchor=f"case-{len(cases) + 1}",
-                sample_id=sample,
-                row=row,
-                label=label,
-                words=words,
-                pictures=shown,
-                left=names[0],
-                right=right or names[-1],
-                scores=_scores(answers, [UNTOUCHED, *order], metrics),
-            )
-        )
-    return tuple(cases), left_out
+
+    def candidates() -> Iterator[_Candidate]:
+        for sample, (label, words) in chosen.items():
+            answers = by_sample[sample]
+            row = next(iter(answers.values())).row
+            scores = _scores(answers, [UNTOUCHED, *order], metrics)
+            case = Case("", sample, row, label, words, (), INPUT, focus or "", scores)
+            there = [answers[s] for s in order if s in answers]
+            yield case, _pictures(pictures, sample, there)
+
+    return _shown(candidates(), album)
 
 
 def losses_of(comparison: Comparison, album: Album) -> tuple[tuple[Case, ...], int]:
     """The worst samples of a comparison as cases, and how many did not fit."""
+    metric = comparison.metric
+    ids = [loss.sample_id for loss in comparison.worst]
+    source = RunPictures(comparison.second.run, ids)
+
+    def candidates() -> Iterator[_Candidate]:
+        for loss in comparison.worst:
+            first, second = _names(comparison, loss)
+            clean = source.reference_pixels(loss.sample_id)
+            pictures = [
+                (INPUT, pixels_of(loss.degraded)),
+                (first, pixels_of(loss.answers[0])),
+                (second, pixels_of(loss.answers[1])),
+                (REFERENCE, clean if clean is not None else pixels_of(loss.reference)),
+            ]
+            lines = [
+                Line(name, (Cell(written(metric, value)),))
+                for name, value in zip((first, second), (loss.before, loss.after), strict=True)
+            ]
+            row, words = (
+                loss.sample_id.rpartition("/")[0],
+                f"{written(metric, -loss.loss)} {metric}",
+            )
+            scores = Table("", "system", (metric,), tuple(lines))
+            case = Case("", loss.sample_id, row, "worse", words, (), first, second, scores)
+            yield case, [(name, pixels) for name, pixels in pictures if pixels is not None]
+
+    return _shown(candidates(), album)
+
+
+def _shown(candidates: Iterable[_Candidate], album: Album) -> tuple[tuple[Case, ...], int]:
+    """The candidates that have pictures and fit the album, and how many did not fit."""
     cases: list[Case] = []
     left_out = 0
-    ids = [loss.sample_id for loss in comparison.worst]
-    sources = [RunPictures(side.run, ids) for side in (comparison.second, comparison.first)]
-    for loss in comparison.worst:
-        first, second = _names(comparison, loss)
-        clean = [source.reference_pixels(loss.sample_id) for source in sources[:1]]
-        pictures = [
-            (INPUT, pixels_of(loss.degraded)),
-            (first, pixels_of(loss.answers[0])),
-            (second, pixels_of(loss.answers[1])),
-            (REFERENCE, clean[0] if clean[0] is not None else pixels_of(loss.reference)),
-        ]
-        there = [(name, pixels) for name, pixels in pictures if pixels is not None]
-        if not there:
-            continue
-        shown = album.add(there)
+    for case, pictures in candidates:
+        shown = album.add(pictures) if pictures else ()
         if not shown:
-            left_out += 1
+            left_out += bool(pictures)
             continue
         names = [picture.name for picture in shown]
-        metric = comparison.metric
-        values = (loss.before, loss.after)
-        lines = [
-            Line(name, (Cell(written(metric, value)),))
-            for name, value in zip((first, second), values, strict=True)
-        ]
-        cases.append(
-            Case(
-                anchor=f"case-{len(cases) + 1}",
-                sample_id=loss.sample_id,
-                row=loss.sample_id.rpartition("/")[0],
-                label="worse",
-                words=f"{written(metric, -loss.loss)} {metric}",
-                pictures=shown,
-                left=first if first in names else names[0],
-                right=second if second in names else names[-1],
-                scores=Table("", "system", (metric,), tuple(lines)),
-            )
-        )
+        left = case.left if case.left in names else names[0]
+        right = case.right if case.right in names else names[-1]
+        anchor = f"case-{len(cases) + 1}"
+        cases.append(replace(case, anchor=anchor, pictures=shown, left=left, right=right))
     return tuple(cases), left_out
 
 

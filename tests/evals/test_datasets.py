@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image
 
 from conservator.evals.datasets import materialise, specs
-from conservator.evals.sources import natural, source, subfolder
+from conservator.evals.sources import natural, source, source_below
 from conservator.evals.task import Row, load_suite
 from conservator.restorers.degradations.recipe import apply
 from conservator.restorers.degradations.vocabulary import Kind
@@ -366,5 +366,8 @@ def test_natural_order_and_names() -> None:
 
 def test_subfolders_by_set_name(tmp_path: Path) -> None:
     (tmp_path / "CDD-11" / "Low_Haze").mkdir(parents=True)
-    assert subfolder(tmp_path, "CDD11/low_haze") == tmp_path / "CDD-11" / "Low_Haze"
-    assert subfolder(tmp_path, "CDD11/rain") is None
+    photo(next(iter(PHOTOS))).save(tmp_path / "CDD-11" / "Low_Haze" / "a.png")
+    [entry] = source_below(tmp_path, "CDD11/low_haze", "clean").entries
+    assert entry.picture == tmp_path / "CDD-11" / "Low_Haze" / "a.png"
+    with pytest.raises(UsageError, match="no folder CDD11/rain"):
+        source_below(tmp_path, "CDD11/rain", "clean")

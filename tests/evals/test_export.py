@@ -7,7 +7,7 @@ import sys
 import pytest
 from pyarrow import parquet
 
-from conservator.evals.export import FORMATS, export, format_of, summary_of
+from conservator.evals.export import FORMATS, export, format_of, renew_table, summary_of
 from conservator.evals.log import RunFolder
 from conservator.restorers.errors import (
     BackendMissingError,
@@ -82,6 +82,43 @@ def test_files_are_not_replaced_unless_asked(make_run, tmp_path) -> None:
     export(run, "csv", path, overwrite=True)
     with pytest.raises(UnknownNameError, match="xlsx"):
         export(run, "xlsx", tmp_path / "run.xlsx")
+
+
+def test_a_documents_table_is_renewed_and_nothing_else(make_run, tmp_path) -> None:
+    run = make_run("one", failed={"noise 25/a"})
+    card = tmp_path / "CARD.md"
+    card.write_text("before\n<!-- table: begin -->\nold\n<!-- table: end -->\nafter\n")
+    for _ in range(2):
+        renew_table(run, card, ["psnr", "ssim"])
+    before, table, after = (
+        card.read_text().replace("end -->", "begin -->").split("<!-- table: begin -->")
+    )
+    assert (before, after) == ("before\n", "\nafter\n")
+    head, _, noise, jpeg = (
+        [c.strip() for c in line.split("|")[1:-1]] for line in table.strip().split("\n")
+    )
+    assert head == ["psnr ↑ / ssim ↑", "n", "untouched", "agent", "oracle"]
+    rows = run.summary["systems"]
+    assert jpeg[:2] == ["jpeg 10", "3"]
+    for cell, name in zip(jpeg[2:], head[2:], strict=True):
+        found = rows[name]["rows"]["jpeg 10"]["metrics"]
+        assert cell.replace("*", "") == f"{found['psnr']['mean']:.2f} / {found['ssim']['mean']:.4f}"
+    assert any(cell.startswith("**") for cell in jpeg[2:4])
+    assert not jpeg[4].startswith("**"), "a ceiling competes with nobody"
+    assert noise[0] == "noise 25"
+    assert noise[3].endswith("(2 of 3)")
+
+
+def test_a_document_without_a_place_for_the_table_stays(make_run, tmp_path) -> None:
+    card = tmp_path / "CARD.md"
+    card.write_text("nothing here")
+    with pytest.raises(UsageError, match="no place for the table"):
+        renew_table(make_run("one"), card)
+    with pytest.raises(UsageError, match="no metric 'lpips'"):
+        renew_table(make_run("two"), card, ["psnr", "lpips"])
+    with pytest.raises(UsageError, match="cannot be read"):
+        renew_table(make_run("three"), tmp_path / "none.md")
+    assert card.read_text() == "nothing here"
 
 
 def test_formats_by_suffix(tmp_path) -> None:

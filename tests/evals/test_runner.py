@@ -214,6 +214,49 @@ def _huge_header() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + rest
 
 
+def test_nothing_is_put_aside_for_longer_than_a_sample(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aside, found = tmp_path / "aside", tmp_path / "found.txt"
+    aside.mkdir()
+    monkeypatch.setenv("TMPDIR", str(aside))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    count = f"find {aside} -name '*.png' ! -name out.png | wc -l >> {found}; cp $0 $1"
+    run = run_suite(
+        *(TASK, images, tmp_path / "run"),
+        systems=["untouched", f'command:sh -c "{count}" {{in}} {{out}}'],
+        metrics=["psnr"],
+        keep_images=False,
+        workers=1,
+    )
+    assert not run.failed
+    assert found.read_text().split() == ["1"] * 6
+    assert not list(aside.iterdir())
+
+
+def test_interrupted_while_busy_ends_at_once(images: Path, tmp_path: Path) -> None:
+    task, out = tmp_path / "mini.yaml", tmp_path / "run"
+    task.write_text(json.dumps(TASK.model_dump(mode="json")))
+    command = [
+        *(sys.executable, "-m", "conservator.agent.cli.main", "eval", "run", str(task)),
+        *("--images", str(images), "--out", str(out), "--metric", "psnr", "--workers", "1"),
+        *("--system", f"command:sh -c 'touch {tmp_path}/busy; sleep 600' {{in}} {{out}}"),
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    process = subprocess.Popen(
+        command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (tmp_path / "busy").exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.strip().splitlines()[-1].endswith(f"conservator eval resume {out}")
+    assert RunFolder.open(out).config["status"] == "started"
+    assert len(keys(out)) == 1
+
+
 def test_a_folder_in_use_is_refused_with_the_ways_out(images: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     out.mkdir()

@@ -9,6 +9,7 @@ import pytest
 from skimage import data, metrics
 from skimage.transform import resize
 
+from conservator.evals.fidelity import fidelity, psnr
 from conservator.evals.perception import sample_scores
 from conservator.evals.sample import Answer, Image, Sample, SampleSpec
 from conservator.evals.scorers import FAMILIES, score
@@ -44,6 +45,14 @@ def worse(photo: Image, seed: int) -> Image:
     noise = np.random.default_rng(seed).normal(0, 0.05, photo.shape)
     moved = np.roll(photo, 1, axis=1) * 0.5 + photo * 0.5
     return (np.round(np.clip(moved + noise, 0, 1) * 255) / 255).astype(np.float32)
+
+
+def test_fidelity_by_hand() -> None:
+    a = np.zeros((32, 32, 3), np.float32)
+    b = np.full((32, 32, 3), 51 / 255, np.float32)
+    assert psnr(b, a) == fidelity(b, a).psnr == pytest.approx(20 * np.log10(255 / 51), abs=1e-9)
+    same = fidelity(b, b)
+    assert (same.psnr, same.ssim) == (100.0, pytest.approx(1.0))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -81,6 +81,33 @@ def test_a_manifest_whose_kinds_are_not_rows_is_taken_whole(clean: Path) -> None
     assert listing.skipped == (("clean/img1.png", "no clean picture to it"),)
 
 
+def test_a_folders_manifest_lists_its_sets(clean: Path) -> None:
+    """In its own order, and without what it leaves out; a set that it does not list is read from its folder."""
+    (clean.parent / "manifest.csv").write_text(
+        "kind,degraded,clean\nnoise,clean/img10.png,clean/img1.png\nnoise,clean/img2.png,clean/img1.png\n"
+    )
+    (clean.parent / "more").mkdir()
+    photo(next(iter(PHOTOS))).save(clean.parent / "more" / "a.png")
+    rows = (
+        Row(name="pairs", folder="clean", needs="pairs", truth={"noise": 8}),
+        Row(name="more", folder="more", recipe="noise:sigma=25"),
+    )
+    listing = specs(task(*rows), clean.parent)
+    assert [s.sample_id for s in listing.samples] == ["pairs/img10", "pairs/img2", "more/a"]
+    assert [Path(s.reference).name for s in listing.samples[:2]] == ["img1.png", "img1.png"]
+    assert not listing.skipped
+
+
+def test_fixed_draws_do_not_follow_the_runs_seed(clean: Path) -> None:
+    free, fixed = task(NOISE), task(NOISE).model_copy(update={"fixed_draws": True})
+    seeds = [
+        [s.seed for s in specs(t, clean, seed=n).samples] for t in (free, fixed) for n in (0, 1)
+    ]
+    assert seeds[0] != seeds[1]
+    assert seeds[2] == seeds[3]
+    assert len(set(seeds[2])) == 3
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

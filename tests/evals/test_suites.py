@@ -21,7 +21,7 @@ PAPERS = {
 }
 OWN = {
     *("smoke", "single", "mio16", "cdd11", "spire-param", "lm4lv-tasks", "clean-unchanged"),
-    *("real-noref", "perception", "strength", "text-impact"),
+    *("real-noref", "perception", "strength", "text-impact", "llmra-card"),
 }
 
 

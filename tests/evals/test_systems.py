@@ -53,6 +53,18 @@ def test_a_restorer_told_the_truth_beats_one_told_a_lie(sample: Sample) -> None:
     assert psnr(sample, "llmra:text=none") == untouched
 
 
+def test_cem_has_nothing_to_correct_where_nothing_is_found(sample: Sample) -> None:
+    clean = data.coffee()[:160, :160].astype(np.float32) / 255
+    photo = Sample(sample.spec, clean, clean, RestorationPrompt(), sample.path)
+    for system in ("llmra:text=inspected", "llmra:text=inspected,cem=yes"):
+        answer = build(system).answer(photo, seed=0, seconds=60)
+        assert answer.tools == 0
+        assert psnr(photo, system) == 100
+    noisy = build("llmra:text=inspected,cem=yes").answer(sample, seed=0, seconds=60)
+    assert noisy.details["blind"]
+    assert "noise" in noisy.details["prompt"]
+
+
 def test_strength_is_a_factor_on_the_severity(sample: Sample) -> None:
     weak = build("classical-dct:strength=0.3").answer(sample, seed=0, seconds=60)
     asked = weak.details["prompt"]["noise"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from conservator.restorers.degradations.vocabulary import Kind
+from conservator.restorers.degradations.vocabulary import Finding, Kind
 from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.tools.instruments.measuring import measure
 from conservator.tools.instruments.sample import FloatArray
@@ -19,7 +20,7 @@ from conservator.tools.instruments.sample import FloatArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["CERTAIN", "degradations_of", "prompt_of"]
+__all__ = ["CERTAIN", "degradations_of", "prompt_from", "prompt_of"]
 
 CERTAIN = 0.5
 """Confidence from which a finding is asked to be undone."""
@@ -36,7 +37,12 @@ def prompt_of(image: FloatArray) -> RestorationPrompt:
     Raises:
         UsageError: not such an array.
     """
-    return RestorationPrompt.from_findings(f for f in measure(image) if f.confidence >= CERTAIN)
+    return prompt_from(measure(image))
+
+
+def prompt_from(findings: Iterable[Finding]) -> RestorationPrompt:
+    """Ask to undo what was found, as far as it is certain."""
+    return RestorationPrompt.from_findings(f for f in findings if f.confidence >= CERTAIN)
 
 
 def degradations_of(batch: Tensor, *, workers: int | None = None) -> list[dict[Kind, float]]:
