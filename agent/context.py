@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from conservator.agent.events import Event
 from conservator.agent.sessions import RunFolder, RunRequest
 from conservator.policies.attempt import Attempt, find_attempt
-from conservator.policies.budget import BudgetClock, Clock
+from conservator.policies.budget import BudgetClock, Clock, Spent
 from conservator.policies.planner import Situation
 from conservator.policies.preferences import Preferences
 from conservator.policies.preset import Preset
@@ -24,6 +24,7 @@ from conservator.tools.look import Pixels
 
 if TYPE_CHECKING:
     from conservator.agent.state import RunState
+    from conservator.agent.vlm.exchange import Allowance
     from conservator.agent.vlm.seat import Seat
     from conservator.policies.acceptance import Direction
     from conservator.restorers.base import OnProgress
@@ -123,6 +124,18 @@ class RunContext:
         if attempt is None:
             return self.picture.pixels
         return self.folder.load_artifact(attempt.artifact)
+
+    def allowance(self, spent: Spent) -> Allowance:
+        """What the next question to the vision-language model may take."""
+        from conservator.agent.vlm.exchange import Allowance
+
+        rules = self.preset.vlm
+        return Allowance(
+            seconds=min(rules.seconds, rules.share * self.clock.remaining_seconds()),
+            calls=rules.max_calls - spent.vlm_calls,
+            tokens=rules.max_tokens - spent.vlm_tokens,
+            cancelled=self.cancel.asked,
+        )
 
     def situation(self, state: RunState) -> Situation:
         """What the planner sees."""

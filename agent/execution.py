@@ -20,7 +20,7 @@ from conservator.agent.delivery import (
 )
 from conservator.agent.events import Event, OnEvent, RunFinished, RunResumed, RunStarted
 from conservator.agent.pictures import ImageLike, picture_from
-from conservator.agent.result import RestorationResult, Timing
+from conservator.agent.result import RestorationResult, Timing, VlmRecord
 from conservator.agent.sessions import THREAD, RunFolder, RunRequest, free_folder
 from conservator.agent.settings import Settings, load_settings
 from conservator.agent.state import RunState, first_state
@@ -353,12 +353,23 @@ class _Session:
             blocking=conclusion.blocking,
             limit=conclusion.limit,
             notes=tuple(state["notes"]),
+            vlm=_vlm_record(context, state),
             picture=final_picture(state, context),
         )
         if not folder.temporary:
             folder.write_json("report.json", result.as_dict())
         folder.discard()
         return result
+
+
+def _vlm_record(context: RunContext, state: RunState) -> VlmRecord | None:
+    """What the model contributed; None for a run without one."""
+    if context.seat is None and not state["asked"]:
+        return None
+    from conservator.agent.prompts import prompts_sha256
+
+    name = "" if context.seat is None else context.seat.name
+    return VlmRecord(model=name, prompts_sha256=prompts_sha256(), asked=state["asked"])
 
 
 def _may_go_on(earlier: RunState, context: RunContext) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from conservator.agent.recipe import Recipe
+from conservator.agent.vlm.asked import Asked
 from conservator.policies.attempt import ORIGINAL, Attempt, DecidedBy, ToolCall, chain_of
 from conservator.policies.budget import Limit, Spent
 from conservator.policies.stopping import Outcome
@@ -24,7 +25,23 @@ from conservator.tools.look import Pixels
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["RestorationResult", "Timing"]
+__all__ = ["RestorationResult", "Timing", "VlmRecord"]
+
+
+class VlmRecord(BaseModel):
+    """What a run had from its vision-language model.
+
+    Attributes:
+        model: its name.
+        prompts_sha256: of the texts of the questions, see `conservator.agent.prompts`.
+        asked: the questions, in order, and what each came to.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    prompts_sha256: str
+    asked: tuple[Asked, ...] = ()
 
 
 class Timing(BaseModel):
@@ -91,6 +108,7 @@ class RestorationResult:
         blocking: targets that are not met, one line each.
         limit: the budget that ended the run.
         notes: what went otherwise than planned.
+        vlm: what a vision-language model was asked, and said; None for a run without one.
     """
 
     outcome: Outcome
@@ -112,7 +130,26 @@ class RestorationResult:
     blocking: tuple[str, ...] = ()
     limit: Limit | None = None
     notes: tuple[str, ...] = ()
+    vlm: VlmRecord | None = None
     picture: Picture = field(repr=False)
+
+    @property
+    def decided(self) -> dict[str, str]:
+        """Who decided what: `condition` and `verdict` are the policy's, with `+vlm` where a model had a say; `plan` is the winner's.
+
+        The report is the instruments' (`instruments`), or theirs with a model's findings worked in (`instruments+vlm`). The plan of a chain
+        with steps of both is `policy+vlm`. The verdict on the result's steps is `policy`, or `policy+vlm` where a model gave its opinion.
+        """
+        answered = (
+            {a.question for a in self.vlm.asked if a.status == "answered"} if self.vlm else set()
+        )
+        planners = sorted({step.call.decided_by for step in self.steps})
+        judged = any(attempt.opinion is not None for attempt in self.attempts)
+        return {
+            "condition": "instruments+vlm" if "condition" in answered else "instruments",
+            "plan": "+".join(planners) or self.decided_by,
+            "verdict": "policy+vlm" if judged else "policy",
+        }
 
     @property
     def changed(self) -> bool:
@@ -147,6 +184,8 @@ class RestorationResult:
             "reason": self.reason,
             "policy": self.policy,
             "decided_by": self.decided_by,
+            "decided": self.decided,
+            "vlm": None if self.vlm is None else self.vlm.model_dump(mode="json"),
             "path": None if self.path is None else str(self.path),
             "run_dir": None if self.run_dir is None else str(self.run_dir),
             "before": _report_data(self.before),

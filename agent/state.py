@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Final, TypedDict
+from typing import Annotated, Any, Final, TypedDict
 
 from pydantic import BaseModel
 
+from conservator.agent.vlm.asked import Asked
 from conservator.policies.acceptance import Check, Measurement, Verdict
 from conservator.policies.attempt import Attempt, DecidedBy, ToolCall
 from conservator.policies.budget import Limit, Spent
+from conservator.policies.opinion import Opinion
 from conservator.policies.stopping import Conclusion
 from conservator.restorers.degradations.vocabulary import ConditionReport, Finding, Kind, Level
 from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.tools.compare import Guards
 
-__all__ = ["SERIALISED_TYPES", "RunState", "added", "first_state", "upserted"]
+__all__ = ["SERIALISED_TYPES", "RunState", "added", "first_state", "told", "upserted"]
 
 
 def upserted(old: Sequence[Attempt], new: Sequence[Attempt]) -> tuple[Attempt, ...]:
@@ -43,6 +45,7 @@ class RunState(TypedDict):
         timing: seconds by node and by what took them; see `RunContext.timed`.
         plan_reason: why the last plan is as it is.
         decided_by: who made the last plan.
+        asked: questions to the vision-language model, in order.
         notes: what went otherwise than planned, one line each.
         dry_run: plan once, make nothing.
         limit: the budget that ended the search.
@@ -58,6 +61,7 @@ class RunState(TypedDict):
     timing: Annotated[dict[str, float], added]
     plan_reason: str
     decided_by: DecidedBy
+    asked: tuple[Asked, ...]
     notes: tuple[str, ...]
     dry_run: bool
     limit: Limit | None
@@ -76,6 +80,7 @@ def first_state(*, dry_run: bool = False) -> RunState:
         timing={},
         plan_reason="",
         decided_by="policy",
+        asked=(),
         notes=(),
         dry_run=dry_run,
         limit=None,
@@ -83,7 +88,23 @@ def first_state(*, dry_run: bool = False) -> RunState:
     )
 
 
+def told(state: RunState, asked: Asked) -> dict[str, Any]:
+    """The update after a question to the vision-language model: its line, its notes, and what it took."""
+    spent = state["spent"]
+    return {
+        "asked": (*state.get("asked", ()), asked),
+        "notes": (*state["notes"], *(note for note in asked.notes if note not in state["notes"])),
+        "spent": spent.model_copy(
+            update={
+                "vlm_calls": spent.vlm_calls + asked.calls,
+                "vlm_tokens": spent.vlm_tokens + asked.tokens,
+            }
+        ),
+    }
+
+
 SERIALISED_TYPES: Final[tuple[type[BaseModel] | type[Kind] | type[Level], ...]] = (
+    Asked,
     Attempt,
     Check,
     Conclusion,
@@ -93,6 +114,7 @@ SERIALISED_TYPES: Final[tuple[type[BaseModel] | type[Kind] | type[Level], ...]] 
     Kind,
     Level,
     Measurement,
+    Opinion,
     RestorationPrompt,
     Spent,
     ToolCall,

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from conservator.policies.acceptance import Measurement, Verdict
+from conservator.policies.opinion import Opinion
 from conservator.restorers.degradations.vocabulary import Kind
 from conservator.restorers.prompts.model import RestorationPrompt
 
@@ -79,6 +80,7 @@ class Attempt(BaseModel):
         status: `made` before it is judged, `judged`, or `failed` when the tool gave an error.
         artifact: content hash of the candidate's pixels in the run folder, "" when failed.
         treated: kind -> strength over the whole chain from the original.
+        opinion: a vision-language model's, where one was asked.
         error: one line, "" unless failed.
         seconds: what the tool took.
         rendered_prompt: what the tool really saw.
@@ -94,6 +96,7 @@ class Attempt(BaseModel):
     treated: Mapping[Kind, float] = {}
     measurement: Measurement | None = None
     verdict: Verdict | None = None
+    opinion: Opinion | None = None
     error: str = ""
     seconds: float = 0.0
     rendered_prompt: str = ""

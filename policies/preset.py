@@ -12,7 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from conservator.restorers.degradations.vocabulary import Finding, Kind, Level
 from conservator.restorers.errors import MissingFileError, UnknownNameError, UsageError
 
-__all__ = ["GainWeights", "GuardLimits", "Preset", "Vote", "load_preset", "preset_names"]
+__all__ = [
+    "GainWeights",
+    "GuardLimits",
+    "Preset",
+    "VlmRules",
+    "Vote",
+    "load_preset",
+    "preset_names",
+]
 
 _FOLDER = Path(__file__).with_name("presets")
 
@@ -86,6 +94,24 @@ class GainWeights(_Data):
     change: float = 0.0
 
 
+class VlmRules(_Data):
+    """What a vision-language model may take, and where its opinion counts.
+
+    Attributes:
+        seconds: that a question may take.
+        share: of the run's remaining seconds that a question may take, so that a slow model leaves time to restore.
+        max_calls: questions in a run, repaired ones counted twice.
+        max_tokens: tokens in a run, both directions, as far as the model reports them.
+        tie: gain below which "no difference" is a veto; see `conservator.policies.opinion`.
+    """
+
+    seconds: float = Field(default=60.0, gt=0)
+    share: float = Field(default=0.3, gt=0, le=1)
+    max_calls: int = Field(default=40, ge=0)
+    max_tokens: int = Field(default=200_000, ge=0)
+    tie: float = Field(default=0.1, ge=0)
+
+
 class Preset(_Data):
     """A way of deciding, from cautious to bold.
 
@@ -114,6 +140,7 @@ class Preset(_Data):
         votes: no-reference metrics that vote, where they can run.
         guards: limits to how far a photo may move.
         weights: what makes up the gain.
+        vlm: limits and rules for a vision-language model, where there is one.
         max_seconds: budget unless the caller gives one.
         max_tools: budget unless the caller gives one.
         configuration: size of the learned restorers.
@@ -143,6 +170,7 @@ class Preset(_Data):
     votes: Mapping[str, Vote]
     guards: GuardLimits
     weights: GainWeights = GainWeights()
+    vlm: VlmRules = VlmRules()
     max_seconds: float | None = None
     max_tools: int | None = None
     configuration: str = "compact"

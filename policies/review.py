@@ -3,18 +3,67 @@
 from __future__ import annotations
 
 from conservator.policies.attempt import ORIGINAL, ToolCall, find_attempt
-from conservator.policies.planner import Situation
+from conservator.policies.planner import Situation, actionable, uncovered
 from conservator.policies.targets import KindTarget
-from conservator.restorers.degradations.vocabulary import Level
+from conservator.restorers.card import RestorerCard
+from conservator.restorers.degradations.vocabulary import (
+    PARAMETERS,
+    Finding,
+    Kind,
+    Level,
+    severity_of,
+)
 
-__all__ = ["review"]
+__all__ = ["offered", "review", "treatable"]
+
+_FAR = 0.5
+"""Two levels."""
+_RANKED = 2
+
+
+def treatable(situation: Situation) -> dict[Kind, Finding | None]:
+    """Kinds that a proposal may name, with what was measured of them on the best node.
+
+    What was found, what a target of the user's names (None where nobody measured it), and what a treatment brought to light.
+    """
+    found: dict[Kind, Finding | None] = {
+        f.kind: f for f in situation.report.findings if f.level > Level.ABSENT
+    }
+    for target in situation.targets:
+        if isinstance(target, KindTarget):
+            found.setdefault(target.kind, situation.report.finding(target.kind))
+    best = find_attempt(situation.attempts, situation.best)
+    if best is not None:
+        todo = actionable(situation.report, situation.preset, situation.targets)
+        found |= {f.kind: f for f in uncovered(best, todo, situation)}
+    return found
+
+
+def offered(situation: Situation, count: int = 6) -> dict[str, RestorerCard]:
+    """The restorers worth proposing: the lead, and for each treatable kind the ones that measured best.
+
+    Never one that failed in this run, changes the picture's size, or gained nothing where it was measured.
+    """
+    broken = {a.call.restorer for a in situation.attempts if a.status == "failed"}
+    cards = {name: card for name, card in situation.cards.items() if name not in broken}
+    ranked = [
+        [option.restorer for option in situation.preferences.ranked(kind, level, cards)]
+        for kind, finding in treatable(situation).items()
+        for level in (Level.MEDIUM if finding is None else max(finding.level, Level.LOW),)
+    ]
+    useful = {name for names in ranked for name in names}
+    lead = situation.preferences.lead
+    order = [lead] if lead in useful else []
+    for place in range(_RANKED):
+        order += [names[place] for names in ranked if len(names) > place]
+    return {name: cards[name] for name in list(dict.fromkeys(order))[:count]}
 
 
 def review(call: ToolCall, situation: Situation) -> str:
     """Why a proposed call must not run; "" when it may.
 
-    A call may start only from a node that exists and was not refused, and may treat only what was found, or what a
-    target of the user's names.
+    A call may start only from a node that exists and was not refused, may treat only what is treatable, and may ask for two levels more
+    than was measured at most.
     """
     try:
         source = find_attempt(situation.attempts, call.source)
@@ -23,15 +72,29 @@ def review(call: ToolCall, situation: Situation) -> str:
         return f"source {call.source!r} is not a node; known: {known}"
     if source is not None and not source.accepted:
         return f"source {call.source!r} was refused; start from {ORIGINAL!r}"
-    asked = {t.kind for t in situation.targets if isinstance(t, KindTarget)}
-    for kind in call.kinds:
-        finding = situation.report.finding(kind)
-        there = finding is not None and finding.level > Level.ABSENT
-        if not there and kind not in asked:
+    allowed = treatable(situation)
+    for kind, strength in call.prompt.degradations.items():
+        if kind not in allowed:
             return f"{kind.value} was not found; name only what was found"
+        finding = allowed[kind]
+        if finding is not None and _beyond(kind, strength, finding.value):
+            return (
+                f"{kind.value}={strength:g} is far beyond the measured {PARAMETERS[kind].name} "
+                f"{finding.value:.3g}; stay within two levels of it"
+            )
     tried = [a.call for a in situation.attempts]
     repeats = any(
         call.same_treatment(other) and call.prompt == other.prompt and call.blend == other.blend
         for other in tried
     )
     return f"{call} was tried already; change it" if repeats else ""
+
+
+def _beyond(kind: Kind, strength: float, measured: float) -> bool:
+    """Whether a strength is more than two levels above what was measured, or further off the ladder's end than it."""
+    if severity_of(kind, strength) < 1:
+        return severity_of(kind, strength) > severity_of(kind, measured) + _FAR
+    first, *_, last = PARAMETERS[kind].anchors
+    worst = max(last, measured) if last > first else min(last, measured)
+    near = severity_of(kind, measured) + _FAR >= 1
+    return not near or (strength > worst if last > first else strength < worst)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from conservator.agent.events import Inspected
 from conservator.agent.measuring import measured
+from conservator.agent.state import told
 from conservator.policies.acceptance import Measurement
 from conservator.policies.planner import actionable
 from conservator.policies.targets import MetricTarget
@@ -21,6 +22,9 @@ __all__ = ["inspect"]
 def inspect(state: RunState, context: RunContext) -> dict[str, Any]:
     """Write the condition report, and measure the original as candidates will be measured.
 
+    The model's findings are worked into the instruments' by `policies.condition.joined`; the baseline is the instruments' alone, as candidates are
+    measured by them alone.
+
     The report may use what the file says about itself (quantisation tables); a candidate has no file yet, so the
     baseline that it is compared with is measured on the pixels alone. A photo in which there is nothing to treat is
     compared with nothing, so it gets no baseline scores unless a target asks for them.
@@ -28,20 +32,19 @@ def inspect(state: RunState, context: RunContext) -> dict[str, Any]:
     picture = context.picture
     with context.timed("instruments"):
         report = inspect_picture(picture)
-    spent, notes = state["spent"], state["notes"]
+    instruments, update = report, dict[str, Any]()
     if context.seat is not None:
         with context.timed("vlm"):
-            answer = context.seat.describe(report, picture.pixels)
-        report = answer.report
-        spent = answer.added_to(spent)
-        notes = (*notes, *answer.notes)
+            said = context.seat.describe(report, picture.pixels, context.allowance(state["spent"]))
+        report = said.report
+        update = told(state, said.asked)
     todo = actionable(report, context.preset, context.targets)
     if picture.jpeg is not None and todo:
         baseline = measured(context, picture.pixels)
     else:
-        found = tuple(f for f in report.findings if f.source == "instrument")
+        found = tuple(f for f in instruments.findings if f.source == "instrument")
         scored = bool(todo) or any(isinstance(t, MetricTarget) for t in context.targets)
         scores = measured(context, picture.pixels, findings=False).scores if scored else {}
         baseline = Measurement(findings=found, scores=scores)
     context.emit(Inspected, report=report, baseline=baseline)
-    return {"report": report, "baseline": baseline, "spent": spent, "notes": notes}
+    return {"report": report, "baseline": baseline, **update}

@@ -1,18 +1,21 @@
-"""Judge: let the candidate through or not, and choose the node that leads."""
+"""Judge: let the candidate through or not, and choose the node that leads; a vision-language model may veto, where there is one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from conservator.agent.events import Judged, LimitReached
+from conservator.agent.state import told
 from conservator.policies import acceptance
 from conservator.policies.acceptance import Measurement
 from conservator.policies.attempt import Attempt, chain_of, find_attempt
+from conservator.policies.opinion import with_opinion
 from conservator.restorers.degradations.vocabulary import level_of
 
 if TYPE_CHECKING:
     from conservator.agent.context import RunContext
     from conservator.agent.state import RunState
+    from conservator.agent.vlm.seat import Judgement, Seat
 
 __all__ = ["judge"]
 
@@ -35,16 +38,46 @@ def judge(state: RunState, context: RunContext) -> dict[str, Any]:
     best = state["best"]
     leader = find_attempt(attempts, best)
     lead = 0.0 if leader is None else leader.gain
-    if verdict.accepted and verdict.gain >= lead + context.preset.minimal_gain:
+    leads = verdict.accepted and verdict.gain >= lead + context.preset.minimal_gain
+    opinion, update = None, dict[str, Any]()
+    if leads and (seat := context.seat) is not None:
+        # Only where the opinion can change something: it may veto, never accept.
+        said = _compared(seat, attempt, attempt.measurement, baseline, state, context)
+        update = told(state, said.asked)
+        if said.opinion is not None:
+            verdict, opinion = with_opinion(verdict, said.opinion, context.preset.vlm)
+            leads = verdict.accepted
+    if leads:
         best = attempt.id
-    judged = attempt.model_copy(update={"status": "judged", "verdict": verdict})
+    judged = attempt.model_copy(update={"status": "judged", "verdict": verdict, "opinion": opinion})
     context.emit(Judged, attempt=attempt.id, verdict=verdict, best=best)
-    update: dict[str, Any] = {"attempts": (judged,), "best": best}
+    update |= {"attempts": (judged,), "best": best}
     limit = context.clock.limit(state["spent"]) if state["queue"] else None
     if limit is not None:
         context.emit(LimitReached, limit=limit)
         update |= {"limit": limit, "queue": ()}
     return update
+
+
+def _compared(
+    seat: Seat,
+    attempt: Attempt,
+    measurement: Measurement,
+    baseline: Measurement,
+    state: RunState,
+    context: RunContext,
+) -> Judgement:
+    """The vision-language model's opinion on the candidate, the input beside it."""
+    with context.timed("vlm"):
+        return seat.compare(
+            context.picture.pixels,
+            context.pixels(state["attempts"], attempt.id),
+            attempt=attempt.id,
+            treated=attempt.treated,
+            found=baseline.findings,
+            left=measurement.findings,
+            allowance=context.allowance(state["spent"]),
+        )
 
 
 def _uncovered(

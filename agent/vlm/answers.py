@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from conservator.policies.refinement import Change
 from conservator.restorers.degradations.vocabulary import Finding, Kind, Level, level_of, value_of
 from conservator.restorers.errors import PromptError
 from conservator.restorers.prompts import llmra, mofe
@@ -18,18 +19,15 @@ from conservator.restorers.prompts.amounts import checked
 from conservator.restorers.prompts.model import RestorationPrompt
 
 __all__ = [
-    "Change",
     "ChangedKind",
     "ConditionAnswer",
     "Harm",
     "RefineAnswer",
     "SeenDegradation",
     "VerdictAnswer",
+    "plain_text",
     "sentences_answer",
 ]
-
-Change = Literal["more", "less", "off", "add"]
-"""What becomes of a kind in a prompt: ask for more or less of it, leave it alone, or treat it as well."""
 
 
 class Harm(StrEnum):
@@ -45,6 +43,12 @@ class Harm(StrEnum):
 
 class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def plain_text(text: str) -> str:
+    """Text of a model's for people and for later questions: one line, nothing a terminal or a chat template would act on."""
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(printable.replace("<|", "<").replace("|>", ">").split())
 
 
 class SeenDegradation(_Answer):
@@ -88,6 +92,8 @@ class ConditionAnswer(_Answer):
         _each_once([seen.kind for seen in value])
         return value
 
+    _plain_scene = field_validator("scene")(plain_text)
+
     def findings(self) -> tuple[Finding, ...]:
         """The degradations as findings, in the order of `Kind`."""
         return tuple(
@@ -102,6 +108,8 @@ class VerdictAnswer(_Answer):
     remaining: list[Kind] = Field(max_length=len(Kind))
     harm: list[Harm] = Field(max_length=len(Harm))
     reason: str = Field(max_length=160)
+
+    _plain_reason = field_validator("reason")(plain_text)
 
 
 class ChangedKind(_Answer):

@@ -19,7 +19,9 @@ import numpy as np
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from conservator.agent.prompts import prompt_text
-from conservator.agent.vlm.answers import ConditionAnswer, RefineAnswer, VerdictAnswer
+from conservator.agent.vlm.answers import ConditionAnswer, RefineAnswer, VerdictAnswer, plain_text
+from conservator.policies.attempt import find_attempt
+from conservator.policies.review import treatable
 from conservator.restorers.degradations.vocabulary import (
     PARAMETERS,
     ConditionReport,
@@ -99,14 +101,12 @@ class Question:
         messages: what the model is sent.
         schema: of the answer; None for tool calls and for plain sentences.
         tools: function specifications in OpenAI's form that may be called; empty for other answers.
-        max_tokens: length at which an answer is cut off.
     """
 
     name: str
     messages: tuple[BaseMessage, ...]
     schema: type[BaseModel] | None = None
     tools: tuple[dict[str, Any], ...] = ()
-    max_tokens: int = 512
 
     def again(self, answer: BaseMessage, complaint: str) -> Question:
         """The same question after a refused answer, with the reason."""
@@ -149,10 +149,13 @@ def plan_question(
         said = attempt.error or (attempt.verdict.reason if attempt.verdict else "not judged")
         state = "accepted" if attempt.accepted else "refused"
         text.append(f"{attempt.id}: {attempt.call}: {state}: {_quoted(said)}")
-    text += [f"Best so far: {situation.best}", prompt_text("plan_next")]
-    kinds = {f.kind for f in situation.report.present()} | set(situation.bounds())
-    tools = tuple(tool_spec(card, frozenset(kinds)) for card in cards.values())
-    return Question("plan_next", _messages(_pictures(pixels, views), text), tools=tools)
+    best = find_attempt(situation.attempts, situation.best)
+    if best is not None and best.measurement is not None:
+        text.append(f"After {best.id}: {_lines(best.measurement.findings)}")
+    text += [f"Best so far: {situation.best}", prompt_text("plan")]
+    kinds = frozenset(treatable(situation))
+    tools = tuple(tool_spec(card, kinds) for card in cards.values())
+    return Question("plan", _messages(_pictures(pixels, views), text), tools=tools)
 
 
 def verdict_question(
@@ -186,7 +189,7 @@ def verdict_question(
         f"After: {_lines(left)}",
         prompt_text("verdict"),
     ]
-    return Question("verdict", _messages(pair, text), VerdictAnswer, max_tokens=256)
+    return Question("verdict", _messages(pair, text), VerdictAnswer)
 
 
 def refine_question(
@@ -200,18 +203,18 @@ def refine_question(
         f"The user says: {_quoted(sentence)}",
         prompt_text("refine"),
     ]
-    return Question("refine", _messages([], text), RefineAnswer, max_tokens=256)
+    return Question("refine", _messages([], text), RefineAnswer)
 
 
 def sentences_question(pixels: Pixels, views: Views) -> Question:
     """LLMRA's three questions (lighting, rain streaks, Gaussian noise); the answer is sentences in its language."""
     pictures = _pictures(pixels, views)
-    return Question("sentences", _messages(pictures, [prompt_text("sentences")]), max_tokens=160)
+    return Question("sentences", _messages(pictures, [prompt_text("sentences")]))
 
 
 def guide_question(pixels: Pixels, views: Views) -> Question:
     """MoFE-IR's question; the answer is in its language, and its hidden states are the guide."""
-    return Question("guide", _messages(_pictures(pixels, views), [MOFE_QUESTION]), max_tokens=96)
+    return Question("guide", _messages(_pictures(pixels, views), [MOFE_QUESTION]))
 
 
 def readings(report: ConditionReport) -> str:
@@ -264,8 +267,8 @@ def _lines(findings: Iterable[Finding]) -> str:
 
 def _quoted(text: str) -> str:
     """Foreign text on one line, in quotes and cut to size."""
-    plain = " ".join(text.split()).replace('"', "'")
-    return f'"{plain[:_QUOTED]}"'
+    quoted = plain_text(text).replace('"', "'")
+    return f'"{quoted[:_QUOTED]}"'
 
 
 def _messages(

@@ -1,209 +1,302 @@
-"""What a vision-language model is asked, and what becomes of its answers.
+"""The seat of the vision-language model: what it is asked, and what becomes of its answers.
 
-It is asked two things: to describe the photo (`describe`), and to choose tool calls (`propose`). Its answers are
-validated against the same pydantic schemas the tools have, and then by the policy. An answer that is wrong twice, or a
-model that fails, costs a line in the run's notes and nothing else: the deterministic planner goes on.
+It describes the photo (`describe`), chooses tool calls (`propose`), compares a candidate with the input (`compare`) and reads what a user says
+(`refine`). Its answers are validated against pydantic schemas, the tools' own among them, and then by the policy. An answer that is wrong
+twice, late, or not there costs a line in the run's record and nothing else: the deterministic policy goes on. A model that was late once, or
+failed twice in a row, is not asked again in this session.
 """
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from io import BytesIO
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import numpy as np
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from langchain_core.messages import AIMessage
 
-from conservator.policies.attempt import ToolCall
-from conservator.policies.budget import Spent
-from conservator.policies.planner import Plan, Situation
-from conservator.policies.review import review
-from conservator.restorers.degradations.vocabulary import (
-    ConditionReport,
-    Finding,
-    Kind,
-    Level,
-    value_of,
+from conservator.agent.vlm.answers import (
+    ConditionAnswer,
+    RefineAnswer,
+    VerdictAnswer,
+    plain_text,
+    sentences_answer,
 )
-from conservator.restorers.errors import ConservatorError, PromptError
-from conservator.tools.look import Pixels, crops, overview
-from conservator.tools.restore import RestoreArguments, arguments_schema, describe, validated
+from conservator.agent.vlm.asked import Asked
+from conservator.agent.vlm.exchange import Allowance, Exchange, ask, data_of
+from conservator.agent.vlm.questions import (
+    Question,
+    Views,
+    condition_question,
+    plan_question,
+    refine_question,
+    sentences_question,
+    verdict_question,
+    views_of,
+)
+from conservator.policies.attempt import ToolCall
+from conservator.policies.comments import Comment, read_comment
+from conservator.policies.condition import joined
+from conservator.policies.opinion import Opinion
+from conservator.policies.planner import Plan, Situation
+from conservator.policies.refinement import refined
+from conservator.policies.review import offered, review
+from conservator.restorers.degradations.vocabulary import ConditionReport, Finding, Kind
+from conservator.restorers.errors import PromptError
+from conservator.restorers.prompts.model import RestorationPrompt
+from conservator.tools.look import Pixels
+from conservator.tools.restore import RestoreArguments, validated
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
+    from pydantic import BaseModel
 
-__all__ = ["ConditionAnswer", "Description", "Proposal", "Seat"]
+    from conservator.restorers.card import RestorerCard
+
+__all__ = [
+    "Description",
+    "Judgement",
+    "Proposal",
+    "Refinement",
+    "Seat",
+    "model_name",
+    "refine_by_rule",
+]
 
 T = TypeVar("T")
+A = TypeVar("A", bound="BaseModel")
 
-_PROMPTS: Final = Path(__file__).parents[1] / "prompts"
-_TRIES: Final = 2
-_UNSURE: Final = 0.3
-_OVERVIEW_SIDE: Final = 448
-_CROP_SIDE: Final = 224
-_CROPS: Final = 3
-
-
-class SeenDegradation(BaseModel):
-    """One degradation, as a vision-language model reports it."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    kind: Kind
-    level: Literal["low", "medium", "high", "very high"]
-    confidence: float = Field(default=0.5, ge=0, le=1)
-
-
-class ConditionAnswer(BaseModel):
-    """Report what the photo shows and which degradations it has."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    scene: str = Field(
-        default="", max_length=200, description="what the photo shows, in a few words"
-    )
-    degradations: list[SeenDegradation] = []
+_FAILURES: Final = 2
 
 
 @dataclass(frozen=True)
-class _Answer:
-    calls: int = 0
-    tokens: int = 0
-    notes: tuple[str, ...] = ()
+class Description:
+    """The condition report after the model was asked; the instruments' own where it gave none."""
 
-    def added_to(self, spent: Spent) -> Spent:
-        """What the run spent, this answer included."""
-        return spent.model_copy(
-            update={
-                "vlm_calls": spent.vlm_calls + self.calls,
-                "vlm_tokens": spent.vlm_tokens + self.tokens,
-            }
-        )
+    report: ConditionReport
+    asked: Asked
 
 
 @dataclass(frozen=True)
-class Description(_Answer):
-    """A condition report, with what the model added to it."""
-
-    report: ConditionReport = field(default_factory=ConditionReport)
-
-
-@dataclass(frozen=True)
-class Proposal(_Answer):
+class Proposal:
     """The model's plan; None when it had none that holds."""
 
-    plan: Plan | None = None
+    plan: Plan | None
+    asked: Asked
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The model's opinion on a candidate; None when it had none."""
+
+    opinion: Opinion | None
+    asked: Asked
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """A prompt as a user's sentence changes it.
+
+    Attributes:
+        prompt: the changed prompt.
+        comment: the changes, and what of the sentence was not understood.
+        decided_by: `vlm`, or `policy` where the sentence was read by rule.
+    """
+
+    prompt: RestorationPrompt
+    comment: Comment
+    decided_by: str
+    asked: Asked | None = None
 
 
 class Seat:
     """A chat model in the agent's service."""
 
-    def __init__(self, model: BaseChatModel) -> None:
-        """Seat `model`; it should understand images and call tools."""
+    def __init__(self, model: BaseChatModel, *, views: Views | None = None) -> None:
+        """Seat `model`; it should understand images and call tools. `views` overrides the pictures it gets."""
         self._model = model
+        self._views = views or views_of(model)
+        self._failures = 0
 
-    def describe(self, report: ConditionReport, pixels: Pixels) -> Description:
-        """Ask for a description; where the instruments are sure, their reading stands."""
-        question = [
-            SystemMessage(_prompt("describe")),
-            HumanMessage([_text(_readings(report)), *_views(pixels)]),
-        ]
-        tool = {
-            "name": "report_condition",
-            "description": ConditionAnswer.__doc__ or "",
-            "parameters": ConditionAnswer.model_json_schema(),
-        }
+    @property
+    def name(self) -> str:
+        """The model's name, for the record."""
+        return model_name(self._model)
 
-        def understood(message: AIMessage) -> ConditionAnswer:
-            for call in message.tool_calls:
-                if call["name"] == "report_condition":
-                    return ConditionAnswer.model_validate(call["args"])
-            raise PromptError("call report_condition")
+    @property
+    def silent(self) -> bool:
+        """Whether the model is not asked any more."""
+        return self._failures >= _FAILURES
 
-        answer, spent, notes = self._asked(question, [tool], understood)
-        merged = report if answer is None else _merged(report, answer)
-        return Description(spent[0], spent[1], notes, report=merged)
+    def describe(
+        self,
+        report: ConditionReport,
+        pixels: Pixels,
+        allowance: Allowance = Allowance(),  # noqa: B008
+        *,
+        alone: bool = False,
+    ) -> Description:
+        """Ask what is wrong with a photo, and work the answer into the instruments' report.
 
-    def propose(self, situation: Situation, pixels: Pixels) -> Proposal:
+        Args:
+            report: the instruments' readings; they are shown to the model.
+            pixels: (H, W, 3), float32, [0, 1].
+            allowance: what the question may take.
+            alone: show and use no readings: what the model sees on its own.
+        """
+        question = condition_question(pixels, self._views, None if alone else report)
+        exchange = self._asked(question, _schema(ConditionAnswer), allowance)
+        answer = exchange.answer
+        if answer is None:
+            return Description(report, exchange.asked)
+        seen = answer.findings()
+        merged = (
+            ConditionReport(findings=seen, scene=answer.scene)
+            if alone
+            else joined(report, seen, scene=answer.scene)
+        )
+        return Description(merged, exchange.asked)
+
+    def propose(
+        self,
+        situation: Situation,
+        pixels: Pixels,
+        allowance: Allowance = Allowance(),  # noqa: B008
+    ) -> Proposal:
         """Ask for the next step's tool calls."""
-        question = [
-            SystemMessage(_prompt("plan")),
-            HumanMessage([_text(_briefing(situation)), *_views(pixels)]),
-        ]
-        tools = [
-            {
-                "name": name,
-                "description": describe(card),
-                "parameters": arguments_schema(card).model_json_schema(),
-            }
-            for name, card in situation.cards.items()
-        ]
+        cards = offered(situation)
 
         def understood(message: AIMessage) -> Plan:
             if not message.tool_calls:
-                raise PromptError("call at least one of the tools")
-            calls = [_call(dict(call), situation) for call in message.tool_calls]
-            for call in calls:
-                complaint = review(call, situation)
-                if complaint:
+                raise PromptError(f"call at least one of the tools: {', '.join(cards)}")
+            calls: list[ToolCall] = []
+            for given in message.tool_calls:
+                call = _call(given["name"], given["args"], situation, cards)
+                if complaint := review(call, situation):
                     raise PromptError(complaint)
-            words = message.text.strip() or "chosen by the vision-language model"
+                if not any(call == other for other in calls):
+                    calls.append(call)
             room = int(min(len(calls), situation.room, situation.preset.candidates))
-            return Plan(calls=tuple(calls[: max(1, room)]), reason=words[:200])
+            words = plain_text(message.text)[:200] or "chosen by the vision-language model"
+            return Plan(calls=tuple(calls[: max(1, room)]), reason=words)
 
-        plan, spent, notes = self._asked(question, tools, understood)
-        return Proposal(spent[0], spent[1], notes, plan=plan)
+        question = plan_question(situation, pixels, self._views, cards)
+        exchange = self._asked(question, understood, allowance)
+        plan, asked = exchange.answer, exchange.asked
+        if plan is not None:
+            asked = asked.model_copy(update={"answer": {"calls": [str(c) for c in plan.calls]}})
+        return Proposal(plan, asked)
+
+    def compare(
+        self,
+        before: Pixels,
+        after: Pixels,
+        *,
+        attempt: str,
+        treated: Mapping[Kind, float],
+        found: Iterable[Finding] = (),
+        left: Iterable[Finding] = (),
+        allowance: Allowance = Allowance(),  # noqa: B008
+    ) -> Judgement:
+        """Ask which of two pictures is better.
+
+        Args:
+            before: the input, (H, W, 3), float32, [0, 1].
+            after: the candidate, as it would be saved.
+            attempt: its id, for the record.
+            treated: what was treated, and how strongly.
+            found: readings of the input.
+            left: readings of the candidate.
+            allowance: what the question may take.
+        """
+        question = verdict_question(
+            before, after, self._views, treated=treated, found=found, left=left
+        )
+        exchange = self._asked(question, _schema(VerdictAnswer), allowance, about=attempt)
+        answer = exchange.answer
+        opinion = None
+        if answer is not None:
+            opinion = Opinion(
+                better=answer.better,
+                remaining=tuple(answer.remaining),
+                harm=tuple(harm.value for harm in answer.harm),
+                reason=answer.reason,
+            )
+        return Judgement(opinion, exchange.asked)
+
+    def refine(
+        self,
+        sentence: str,
+        prompt: RestorationPrompt,
+        report: ConditionReport | None = None,
+        allowance: Allowance = Allowance(),  # noqa: B008
+    ) -> Refinement:
+        """A prompt as a user's sentence changes it; read by rule where the model gives no answer that holds.
+
+        Args:
+            sentence: the user's words: "still too dark", "you removed the film grain", "less smoothing".
+            prompt: the treatment that they are about.
+            report: what was found on the input, for strengths of kinds that are added.
+            allowance: what the question may take.
+        """
+        question = refine_question(sentence, prompt, report)
+        exchange = self._asked(question, _schema(RefineAnswer), allowance)
+        by_rule = read_comment(sentence, prompt)
+        if exchange.answer is None:
+            changed = refined(prompt, by_rule.changes, report, amount=by_rule.amount)
+            return Refinement(changed, by_rule, "policy", exchange.asked)
+        changes = {item.kind: item.change for item in exchange.answer.changes}
+        # How much is in the words "a little" and "much", which the answer has no place for.
+        comment = Comment(changes=changes, amount=by_rule.amount)
+        changed = refined(prompt, changes, report, amount=by_rule.amount)
+        return Refinement(changed, comment, "vlm", exchange.asked)
+
+    def sentences(
+        self,
+        pixels: Pixels,
+        allowance: Allowance = Allowance(),  # noqa: B008
+    ) -> tuple[str, Asked]:
+        """The model's own answers to LLMRA's three questions, as text; "" when it gave none that reads."""
+
+        def understood(message: AIMessage) -> str:
+            text = plain_text(message.text)[:600]
+            sentences_answer(text)
+            return text
+
+        exchange = self._asked(sentences_question(pixels, self._views), understood, allowance)
+        return exchange.answer or "", exchange.asked
 
     def _asked(
         self,
-        question: Sequence[BaseMessage],
-        tools: list[dict[str, Any]],
+        question: Question,
         understood: Callable[[AIMessage], T],
-    ) -> tuple[T | None, tuple[int, int], tuple[str, ...]]:
-        messages, calls, tokens, notes = list(question), 0, 0, []
-        for _ in range(_TRIES):
-            try:
-                message = self._bound(tools).invoke(messages)
-                calls += 1
-            # Chat models raise whatever their servers and libraries do; none of it may cost the run.
-            except Exception as error:
-                first = (str(error).splitlines() or [""])[0]
-                notes.append(f"the vision-language model failed: {type(error).__name__}: {first}")
-                break
-            if isinstance(message, AIMessage) and message.usage_metadata:
-                tokens += message.usage_metadata["total_tokens"]
-            try:
-                if not isinstance(message, AIMessage):
-                    raise PromptError(f"{type(message).__name__} is no answer")
-                return understood(message), (calls, tokens), tuple(notes)
-            except (ConservatorError, ValidationError) as error:
-                complaint = _complaint(error)
-                notes.append(f"the vision-language model's answer was refused: {complaint}")
-                messages += [
-                    _without_calls(message),
-                    HumanMessage(f"Refused: {complaint}. Answer again."),
-                ]
-        return None, (calls, tokens), tuple(notes)
-
-    def _bound(self, tools: list[dict[str, Any]]) -> Any:
-        try:
-            return self._model.bind_tools([{"type": "function", "function": t} for t in tools])
-        except NotImplementedError:
-            # Models without tool binding (the fakes of langchain-core) still answer with tool calls.
-            return self._model
+        allowance: Allowance,
+        *,
+        about: str = "",
+    ) -> Exchange[T]:
+        if self.silent:
+            return Exchange(None, Asked(question=question.name, about=about, status="skipped"))
+        exchange = ask(self._model, question, understood, allowance, about=about)
+        status = exchange.asked.status
+        if status == "late":
+            self._failures = _FAILURES
+        else:
+            self._failures = self._failures + 1 if status == "failed" else 0
+        return exchange
 
 
-def _call(call: Mapping[str, Any], situation: Situation) -> ToolCall:
-    card = situation.cards.get(call["name"])
+def _schema(answer: type[A]) -> Callable[[AIMessage], A]:
+    """Reads an answer of this schema."""
+    return lambda message: answer.model_validate(data_of(message))
+
+
+def _call(
+    name: str, args: Mapping[str, Any], situation: Situation, cards: Mapping[str, RestorerCard]
+) -> ToolCall:
+    card = cards.get(name)
     if card is None:
-        raise PromptError(f"no tool {call['name']!r}; known: {', '.join(situation.cards)}")
-    given: RestoreArguments = validated(card, call["args"])
-    sizes = card.configurations
-    wanted = situation.preset.configuration
+        raise PromptError(f"no tool {plain_text(name)[:60]!r}; known: {', '.join(cards)}")
+    given: RestoreArguments = validated(card, args)
+    wanted, sizes = situation.preset.configuration, card.configurations
     return ToolCall(
         restorer=card.name,
         prompt=given.prompt(),
@@ -216,80 +309,19 @@ def _call(call: Mapping[str, Any], situation: Situation) -> ToolCall:
     )
 
 
-def _merged(report: ConditionReport, answer: ConditionAnswer) -> ConditionReport:
-    findings = {finding.kind: finding for finding in report.findings}
-    for seen in answer.degradations:
-        known = findings.get(seen.kind)
-        if known is None or known.confidence < _UNSURE:
-            findings[seen.kind] = Finding(
-                kind=seen.kind,
-                value=value_of(seen.kind, Level.parse(seen.level)),
-                confidence=seen.confidence,
-                source="vlm",
-            )
-    return ConditionReport(
-        findings=tuple(findings.values()),
-        scene=answer.scene or report.scene,
-        quality=report.quality,
-    )
+def model_name(model: BaseChatModel) -> str:
+    """The name a model goes by: its `model_name` or `model`, else its class."""
+    for attribute in ("model_name", "model"):
+        name = getattr(model, attribute, None)
+        if isinstance(name, str) and name:
+            return name
+    return type(model).__name__
 
 
-def _readings(report: ConditionReport) -> str:
-    lines = [
-        f"- {f.kind.value}: {f.level.label} ({f.value:.3g}), confidence {f.confidence:.2f}"
-        for f in report.findings
-    ]
-    return "Instrument readings:\n" + ("\n".join(lines) or "none")
-
-
-def _briefing(situation: Situation) -> str:
-    lines = [_readings(situation.report)]
-    if situation.report.scene:
-        lines.append(f"Scene: {situation.report.scene}")
-    for attempt in situation.attempts:
-        verdict = attempt.error or (attempt.verdict.reason if attempt.verdict else "not judged")
-        state = "accepted" if attempt.accepted else "refused"
-        lines.append(f"Attempt {attempt.id}: {attempt.call}: {state}: {verdict}")
-    lines.append(f"Leading now: {situation.best}")
-    if situation.targets:
-        lines.append("Targets: " + ", ".join(str(target) for target in situation.targets))
-    return "\n".join(lines)
-
-
-def _views(pixels: Pixels) -> list[dict[str, Any]]:
-    """The overview and native-resolution crops, as image blocks."""
-    blocks = [_text("The whole photo, reduced:"), _image(overview(pixels, _OVERVIEW_SIDE))]
-    for crop in crops(pixels, _CROPS, _CROP_SIDE):
-        blocks += [_text(f"Native resolution, {crop.reason}:"), _image(crop.of(pixels))]
-    return blocks
-
-
-def _text(text: str) -> dict[str, Any]:
-    return {"type": "text", "text": text}
-
-
-def _image(pixels: Pixels) -> dict[str, Any]:
-    from PIL import Image
-
-    stream = BytesIO()
-    samples = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
-    Image.fromarray(samples).save(stream, "PNG", compress_level=1)
-    data = base64.b64encode(stream.getvalue()).decode()
-    return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
-
-
-def _prompt(name: str) -> str:
-    return (_PROMPTS / f"{name}.txt").read_text(encoding="utf-8")
-
-
-def _complaint(error: ConservatorError | ValidationError) -> str:
-    if isinstance(error, ValidationError):
-        detail = error.errors(include_url=False)[0]
-        return f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}"
-    return str(error)
-
-
-def _without_calls(message: BaseMessage) -> AIMessage:
-    """The refused answer as text: servers reject a history in which tool calls have no results."""
-    calls = getattr(message, "tool_calls", [])
-    return AIMessage(message.text or f"(called {[call['name'] for call in calls]})")
+def refine_by_rule(
+    sentence: str, prompt: RestorationPrompt, report: ConditionReport | None = None
+) -> Refinement:
+    """`Seat.refine` without a model."""
+    comment = read_comment(sentence, prompt)
+    changed = refined(prompt, comment.changes, report, amount=comment.amount)
+    return Refinement(changed, comment, "policy")

@@ -1,0 +1,95 @@
+"""How the instruments' readings and a vision-language model's findings become one condition report.
+
+The rule, kind by kind:
+
+1. What the file itself says, and what the user says, stands (sources `metadata` and `user`).
+2. Presence is a logarithmic opinion pool (Genest and Zidek, 1986): the log-odds of both add up, the model's weighted by how far it is
+   trusted about that kind. A reading's confidence is that of what it says, so `absent, 0.9` are odds of 1 to 9. Naming nothing is a
+   weak denial: a model leaves things out.
+3. The parameter is that of whoever saw the kind; where both did, the instruments', because they measure.
+
+Every finding keeps the source that its parameter comes from. An instrument's finding that the pool turns down becomes absent with the source
+`vlm`: it was the model that spoke against it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from conservator.restorers.degradations.vocabulary import (
+    PARAMETERS,
+    ConditionReport,
+    Finding,
+    Kind,
+    Level,
+)
+
+__all__ = ["SILENCE", "TRUST", "joined"]
+
+TRUST: Mapping[Kind, float] = dict.fromkeys(Kind, 0.5)
+"""Weight of the model's log-odds; 0 ignores it, 1 counts it like the instruments."""
+
+SILENCE = 0.3
+"""Probability that a kind is there which the model did not name."""
+
+_CLIP = 0.02
+"""Nobody is surer than this: 1 to 49."""
+
+
+def joined(
+    measured: ConditionReport,
+    seen: Iterable[Finding],
+    *,
+    scene: str = "",
+    trust: Mapping[Kind, float] = TRUST,
+) -> ConditionReport:
+    """The instruments' report with a model's findings worked in.
+
+    Args:
+        measured: what the instruments say; kinds they did not judge are the model's alone.
+        seen: what the model named, at most one finding a kind.
+        scene: what the photo shows, as the model says; "" keeps the report's.
+        trust: kind -> weight of the model's log-odds; 0 where a kind is not in it.
+    """
+    named = {finding.kind: finding for finding in seen if finding.level > Level.ABSENT}
+    findings = []
+    for kind in Kind:
+        own, other = measured.finding(kind), named.get(kind)
+        if own is not None:
+            findings.append(_pooled(own, other, trust.get(kind, 0.0)))
+        elif other is not None and trust.get(kind, 0.0) > 0:
+            findings.append(other)
+    return measured.model_copy(
+        update={"findings": tuple(findings), "scene": scene or measured.scene}
+    )
+
+
+def _pooled(own: Finding, other: Finding | None, trust: float) -> Finding:
+    if own.source in ("metadata", "user"):
+        return own
+    said = own.confidence if own.level > Level.ABSENT else 1 - own.confidence
+    heard = SILENCE if other is None else other.confidence
+    there = _probability(_log_odds(said) + trust * _log_odds(heard))
+    if there >= 0.5:
+        chosen = own if own.level > Level.ABSENT or other is None else other
+        if chosen.level > Level.ABSENT:
+            return chosen.model_copy(update={"confidence": round(there, 4)})
+        return own
+    if own.level is Level.ABSENT:
+        return own.model_copy(update={"confidence": round(1 - there, 4)})
+    return Finding(
+        kind=own.kind,
+        value=PARAMETERS[own.kind].identity,
+        confidence=round(1 - there, 4),
+        source="vlm",
+    )
+
+
+def _log_odds(probability: float) -> float:
+    p = min(max(probability, _CLIP), 1 - _CLIP)
+    return math.log(p / (1 - p))
+
+
+def _probability(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds))
