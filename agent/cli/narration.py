@@ -65,11 +65,24 @@ def narrated(result: RestorationResult, *, dry_run: bool = False) -> Iterator[st
         yield "Gained"
         yield from columns(_gains(result))
     yield f"Outcome: {_outcome(result)}"
+    if result.vlm is not None:
+        said = ", ".join(f"{what} by {_WHO[who]}" for what, who in result.decided.items())
+        yield f"Decided: {said}"
     for note in result.notes:
         yield f"Note: {one_line(note)}"
     if result.run_dir is not None:
         yield f"Run folder: {result.run_dir}"
     yield f"Time: {_seconds(result)}"
+
+
+_WHO = {
+    "instruments": "the instruments",
+    "instruments+vlm": "the instruments and the vision-language model",
+    "policy": "the policy",
+    "vlm": "the vision-language model",
+    "policy+vlm": "the policy and the vision-language model",
+    "user": "you",
+}
 
 
 def _outcome(result: RestorationResult) -> str:

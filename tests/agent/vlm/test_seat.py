@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from conservator import Kind, restore, resume
+from conservator.agent.cli.narration import narrated
 from conservator.agent.prompts import prompts_sha256
 from conservator.agent.vlm.exchange import Allowance
 from conservator.agent.vlm.questions import Views
@@ -78,6 +79,11 @@ def test_it_describes_plans_and_judges_and_the_record_says_so(
     assert report["vlm"]["prompts_sha256"] == prompts_sha256()
     assert [line["question"] for line in report["vlm"]["asked"]] == ["condition", "plan", "verdict"]
     assert report["vlm"]["asked"][2]["about"] == "a1"
+    told = list(narrated(result))
+    assert (
+        "Decided: condition by the instruments and the vision-language model, plan by the vision-language model, "
+        "verdict by the policy and the vision-language model"
+    ) in told
     assert report["attempts"][0]["opinion"]["better"] == "after"
     assert report["attempts"][0]["verdict"]["checks"][-1]["name"] == "opinion"
 
