@@ -24,7 +24,7 @@ CARD = RestorerCard(
         "compact": Configuration(
             parameters_m=8.5,
             weights="llmra/weights/compact.safetensors",
-            sha256="d0549eb2ccd235a5c9e5aefc6102ea92819a78db5ad865d285294bfaf66cf7c3",
+            sha256="a5912e6681ce024788cb330635ea5a9dd0bfce8683f8464537933a623a969901",
         ),
         "paper": Configuration(parameters_m=0.0),
     },

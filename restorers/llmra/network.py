@@ -1,42 +1,28 @@
 """LLMRA (Jin et al., arXiv 2401.11401): CEM, CT and DC-former with DMM and CAFF.
 
 Readings of what the paper leaves open: a DMM stands before the blocks of its decoder level (latent, 3, 2, 1), so that
-the blocks work on modulated features; Z keeps one token a text token. The compact size departs from the paper in four
+the blocks work on modulated features; Z keeps one token a text token. The compact size departs from the paper in five
 ways: for speed on a CPU the image is folded by 2 before level 1, the upper levels use residual blocks of dense 3x3
 convolutions in place of Restormer's (a tenth of the training time at equal width in bf16), and the text tower is small; for
-haze and darkness the output has a gain beside the residual.
+haze and darkness the output has a gain beside the residual, and a tone curve of the whole picture goes before the U-Net.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from conservator.restorers.layers.restormer import (
-    ChannelNorm,
-    Downsample,
-    TransformerBlock,
-    Upsample,
-)
+from conservator.restorers.layers.restormer import ChannelNorm, TransformerBlock
 from conservator.restorers.layers.text import AttentionBlock, CrossAttention
+from conservator.restorers.layers.tone import ToneCurve
+from conservator.restorers.layers.unet import LATENT, ResidualBlock, UNet, keep_variance
 from conservator.restorers.llmra.config import LLMRAConfig
 from conservator.restorers.llmra.text import build_text_encoder
 
 __all__ = ["CAFF", "CEM", "DMM", "LLMRA", "ContextGate", "DCFormer", "triplet_loss"]
-
-
-class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))), 3x3, no norm; Eq. 2's image feature and the compact body."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to the same."""
-        return x + self.second(F.relu(self.first(x), inplace=True))
 
 
 class CEM(nn.Module):
@@ -142,104 +128,64 @@ class ContextGate(nn.Module):
         )
 
 
-class DCFormer(nn.Module):
+@dataclass
+class _Context:
+    """Z, and the gates of the decoder levels once the latent level has set them."""
+
+    z: Tensor
+    gates: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+
+class DCFormer(UNet):
     """The four-level U-Net with one DMM a decoder level."""
 
     def __init__(self, config: LLMRAConfig) -> None:
-        super().__init__()
-        self.unshuffle = config.unshuffle
-        c = config.channels
-        last = c[0] if config.reduce_last else 2 * c[0]
-
-        def stage(level: int, width: int, count: int) -> nn.Sequential:
-            if config.kinds[level] == "residual":
-                return nn.Sequential(*(ResidualBlock(width) for _ in range(count)))
-            return nn.Sequential(
-                *(
-                    TransformerBlock(width, config.heads[level], expansion=config.expansion)
-                    for _ in range(count)
+        super().__init__(config, ToneCurve(config.text_width) if config.tone else None)
+        self.modulate = nn.ModuleDict(
+            {
+                str(level): DMM(
+                    self.widths[level],
+                    config.heads[level],
+                    config.text_width,
+                    config.expansion,
+                    fuse=config.use_dmm,
                 )
-            )
-
-        def dmm(level: int, width: int) -> DMM | None:
-            if level not in config.dmm_levels:
-                return None
-            return DMM(
-                width,
-                config.heads[level],
-                config.text_width,
-                config.expansion,
-                fuse=config.use_dmm,
-            )
-
-        self.embed = nn.Conv2d(3 * self.unshuffle**2, c[0], 3, padding=1, bias=False)
-        self.encoder = nn.ModuleList(stage(i, c[i], config.blocks[i]) for i in range(3))
-        self.down = nn.ModuleList(Downsample(c[i], c[i + 1]) for i in range(3))
-        self.latent = stage(3, c[3], config.blocks[3])
-        self.up = nn.ModuleList(Upsample(c[i + 1], c[i]) for i in range(3))
-        widths = (last, c[1], c[2], c[3])
-        self.reduce = nn.ModuleList(
-            nn.Conv2d(2 * c[i], widths[i], 1, bias=False)
-            if i or config.reduce_last
-            else nn.Identity()
-            for i in range(3)
+                for level in config.dmm_levels
+            }
         )
-        modules = {str(i): dmm(i, widths[i]) for i in range(4)}
-        self.modulate = nn.ModuleDict({i: m for i, m in modules.items() if m is not None})
-        self.decoder = nn.ModuleList(stage(i, widths[i], config.blocks[i]) for i in range(3))
-        self.refine = stage(0, last, config.refinement)
-        # Darkness and haze are undone by a product; as a sum each pixel's answer would have to be exact by itself.
-        self.gain = config.gain
-        planes = 6 if config.gain else 3
-        self.output = nn.Conv2d(last, planes * self.unshuffle**2, 3, padding=1, bias=False)
-        gated = [i for i in range(3) if i not in config.dmm_levels]
-        self.gated = gated
+        keep_variance(self.modulate)
+        self.gated = [level for level in range(LATENT) if level not in config.dmm_levels]
+        widths = tuple(self.widths[level] for level in self.gated)
         self.gate = (
-            ContextGate(c[3], config.text_width, tuple(widths[i] for i in gated)) if gated else None
+            ContextGate(self.widths[LATENT], config.text_width, widths) if self.gated else None
         )
-        self._initialise()
 
-    @property
-    def multiple(self) -> int:
-        """Height and width must be multiples of this."""
-        return 8 * self.unshuffle
+    def curve(self, image: Tensor, z: Tensor) -> Tensor | None:
+        """The tone curve of a whole picture (B, 3, H, W), for `forward` on its tiles; None without a ToneCurve."""
+        return None if self.tone is None else self.tone(image, z)
 
-    def forward(self, image: Tensor, z: Tensor) -> Tensor:
-        """Restore (B, 3, H, W) given the context (B, T, D)."""
-        x = self.embed(F.pixel_unshuffle(image, self.unshuffle))
-        skips = []
-        for stage, down in zip(self.encoder, self.down, strict=True):
-            x = stage(x)
-            skips.append(x)
-            x = down(x)
-        x = self.latent(self._modulated(3, x, z))
-        gates = dict(zip(self.gated, self.gate(x, z), strict=True)) if self.gate else {}
-        for i in (2, 1, 0):
-            x = self.reduce[i](torch.cat([self.up[i](x), skips[i]], dim=1))
-            if i in gates:
-                gain, offset = gates[i]
-                x = x * (1 + gain) + offset
-            x = self.decoder[i](self._modulated(i, x, z))
-        out = F.pixel_shuffle(self.output(self.refine(x)), self.unshuffle)
-        restored = image + out[:, :3]
-        return restored + image * out[:, 3:] if self.gain else restored
+    def forward(self, image: Tensor, z: Tensor, curve: Tensor | None = None) -> Tensor:
+        """Restore (B, 3, H, W) given the context (B, T, D); `curve` is that of the picture a tile is from, else its own."""
+        if self.tone is not None:
+            image = self.tone.apply_to(image, self.tone(image, z) if curve is None else curve)
+        return self.restored(image, _Context(z))
 
-    def _initialise(self) -> None:
-        """Keep the variance from layer to layer.
+    def before_encoding(self, level: int, x: Tensor, guide: _Context) -> Tensor:
+        """The latent level is modulated."""
+        return self._modulated(level, x, guide.z) if level == LATENT else x
 
-        PyTorch's default shrinks it threefold at each convolution, so the deep levels, where text and global tone come in, hardly
-        spoke at first: noise was learned, haze and darkness were not.
-        """
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        with torch.no_grad():
-            for module in self.modules():
-                if isinstance(module, ResidualBlock):
-                    module.second.weight.mul_(0.2)  # stacks without a norm start near the identity
-            self.output.weight.mul_(0.1)
+    def after_latent(self, x: Tensor, guide: _Context) -> Tensor:
+        """The latent map sets the gates."""
+        if self.gate is not None:
+            guide.gates = dict(zip(self.gated, self.gate(x, guide.z), strict=True))
+        return x
+
+    def before_decoding(self, level: int, x: Tensor, guide: _Context) -> Tensor:
+        """Gated or modulated."""
+        if level in guide.gates:
+            gain, offset = guide.gates[level]
+            x = x * (1 + gain) + offset
+        return self._modulated(level, x, guide.z)
 
     def _modulated(self, level: int, x: Tensor, z: Tensor) -> Tensor:
         name = str(level)

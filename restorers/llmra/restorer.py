@@ -25,9 +25,10 @@ VIEWS_A_SIDE = 3
 
 @dataclass
 class LLMRAGuidance:
-    """What all tiles share: the context Z (1, T, D) of the whole picture."""
+    """What all tiles share: context Z (1, T, D) and tone curve (1, 4, KNOTS) of the whole picture."""
 
     context: Tensor
+    curve: Tensor | None
 
 
 class LLMRARestorer:
@@ -70,14 +71,16 @@ class LLMRARestorer:
         device = next(self.model.ct.parameters()).device
         cem = self.model.cem
         if cem is None or not (prompt.blind and prompt.degradations):
-            return LLMRAGuidance(self.model.context(text))
+            context = self.model.context(text)
+            return LLMRAGuidance(context, self.model.network.curve(image.to(device), context))
         views = [cem.image_tokens(view.to(device)) for view in _views(image, cem.fold)]
-        return LLMRAGuidance(self.model.context(text, tokens=torch.cat(views, dim=1)))
+        context = self.model.context(text, tokens=torch.cat(views, dim=1))
+        return LLMRAGuidance(context, self.model.network.curve(image.to(device), context))
 
     def restore_tile(self, tile: Tensor, guidance: LLMRAGuidance) -> Tensor:
         """Restore one padded tile (1, 3, h, w)."""
         with autocast(tile.device, self._half):
-            restored = self.model.network(tile, guidance.context)
+            restored = self.model.network(tile, guidance.context, guidance.curve)
         return restored.float().clamp(0, 1)
 
 

@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -32,12 +32,33 @@ from conservator.restorers.weights import apply_weights, load_weights, save_weig
 
 __all__ = ["Inspector", "erring", "false_sentence", "sentence", "train"]
 
-FIRST = Mixture(
+T = TypeVar("T")
+
+LOCAL = Mixture(
     weights={Kind.NOISE: 4, Kind.RAIN: 2, Kind.JPEG: 1, Kind.PEPPER_NOISE: 1, Kind.SNOW: 1},
     counts=(0.05, 0.95, 0.0, 0.0),
     partial=0.0,
 )
-"""The first twentieth of stage 1: what is removed at each pixel's own surroundings, one kind at a time."""
+"""What is removed at each pixel's own surroundings, one kind at a time."""
+
+SHARP = Mixture(
+    weights={
+        Kind.DEFOCUS_BLUR: 3,
+        Kind.MOTION_BLUR: 2,
+        Kind.LOW_RESOLUTION: 2,
+        Kind.LOW_LIGHT: 2,
+        Kind.HAZE: 1.5,
+        Kind.NOISE: 1.5,
+        Kind.RAIN: 0.5,
+        Kind.JPEG: 0.5,
+    },
+    counts=(0.05, 0.95, 0.0, 0.0),
+    partial=0.0,
+)
+"""Blur before all else: in the full mixture 7000 steps left it untouched, alone it gained 1 dB in 800."""
+
+CURRICULUM = ((0.0, LOCAL), (0.03, SHARP), (0.12, Mixture()))
+"""(share of stage 1's budget, mixture from there on)."""
 
 
 def sentence(asked: dict[Kind, float], rng: random.Random) -> str:
@@ -83,6 +104,11 @@ def _refine_texts(pairs: Pairs, rng: random.Random) -> list[str]:
         else:
             texts.append(sentence(asked, rng))
     return texts
+
+
+def _at(steps: tuple[tuple[float, T], ...], progress: float) -> T:
+    """The value whose share of the budget has been reached last."""
+    return next(value for share, value in reversed(steps) if progress >= share)
 
 
 def train(
@@ -139,7 +165,8 @@ def train(
     where = choose_device(device)
     model = LLMRA(CONFIGS[config]).to(where).to(memory_format=torch.channels_last)
     if weights is not None:
-        apply_weights(model, load_weights(weights))
+        # Parts that the file does not know keep their beginning.
+        apply_weights(model, {**model.state_dict(), **load_weights(weights)})
     alone = stage == 2 and not (config == "paper" if joint is None else joint)
     if alone:
         if model.cem is None:
@@ -173,7 +200,7 @@ def train(
     bank = CropBank(data)
     maker = Synthesiser(seed=seed + trainer.step, device=str(where))
     rng.seed(seed + trainer.step)
-    first_size, mixture = sizes[0][1], Mixture()
+    first_size = sizes[0][1]
     pool: InspectedPool | None = None
     if stage == 2 and inspector is not None:
         kept = out / "pool.safetensors"
@@ -189,9 +216,9 @@ def train(
 
     def losses() -> Iterator[Callable[[], Tensor]]:
         while True:
-            size = next(side for share, side in reversed(sizes) if trainer.progress >= share)
+            size = _at(sizes, trainer.progress)
             count = max(2, round(batch * (first_size / size) ** 2))
-            maker.mixture = FIRST if stage == 1 and trainer.progress < 0.05 else mixture
+            maker.mixture = _at(CURRICULUM, trainer.progress) if stage == 1 else Mixture()
             if stage == 1:
                 yield partial(refined, made(count, size))
             else:

@@ -107,16 +107,16 @@ class Mixture:
     weights: dict[Kind, float] = field(
         default_factory=lambda: {
             Kind.NOISE: 5.0,
-            Kind.RAIN: 3.0,
+            Kind.RAIN: 2.6,
             Kind.JPEG: 2.0,
-            Kind.LOW_LIGHT: 2.0,
-            Kind.HAZE: 1.8,
-            Kind.DEFOCUS_BLUR: 1.0,
-            Kind.PEPPER_NOISE: 1.0,
-            Kind.LOW_RESOLUTION: 0.9,
-            Kind.SNOW: 0.9,
-            Kind.MOTION_BLUR: 0.7,
-            Kind.MASK: 0.5,
+            Kind.LOW_LIGHT: 2.2,
+            Kind.HAZE: 2.0,
+            Kind.DEFOCUS_BLUR: 1.7,
+            Kind.MOTION_BLUR: 1.2,
+            Kind.LOW_RESOLUTION: 1.2,
+            Kind.PEPPER_NOISE: 0.8,
+            Kind.SNOW: 0.8,
+            Kind.MASK: 0.6,
         }
     )
     counts: tuple[float, float, float, float] = (0.1, 0.55, 0.24, 0.11)

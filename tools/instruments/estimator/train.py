@@ -17,7 +17,12 @@ from conservator.restorers.training.loop import Budget, Trainer, autocast, choos
 from conservator.restorers.training.validation import psnr
 from conservator.restorers.weights import apply_weights, load_weights, save_weights
 from conservator.tools.instruments.calibrate import WholePhotos, handled
-from conservator.tools.instruments.estimator.network import CROP, THUMBNAIL, Estimator
+from conservator.tools.instruments.estimator.network import (
+    CROP,
+    THUMBNAIL,
+    Estimator,
+    tones_of,
+)
 
 __all__ = ["quality_of", "train"]
 
@@ -106,7 +111,9 @@ def train(
     where = choose_device(device)
     model = Estimator().to(where).to(memory_format=torch.channels_last)
     if weights is not None:
-        apply_weights(model, load_weights(weights))
+        own = model.state_dict()
+        known = {n: w for n, w in load_weights(weights).items() if own[n].shape == w.shape}
+        apply_weights(model, {**own, **known})
     result = out / "estimator.safetensors"
 
     def keep(ema: nn.Module) -> None:
@@ -137,9 +144,10 @@ def train(
         severity = torch.tensor(
             [[severity_of(k, p[k]) if k in p else 0.0 for k in kinds] for p in pairs.present]
         ).to(where)
-        present = torch.tensor(
-            [[float(k in p and level_of(k, p[k]) > 0) for k in kinds] for p in pairs.present]
+        level = torch.tensor(
+            [[int(level_of(k, p[k])) if k in p else 0 for k in kinds] for p in pairs.present]
         ).to(where)
+        present = (level > 0).float()
         scored = torch.ones_like(present)
         if restore is not None:
             n = batch // 4
@@ -149,17 +157,15 @@ def train(
         crops = image[:, None, :, top : top + CROP, left : left + CROP]
         thumbnail = synthesis.downsample(image, VIEW / THUMBNAIL, "bilinear")
         with autocast(where):
-            reading = model(crops, thumbnail)
-        presence = F.binary_cross_entropy_with_logits(
-            reading.presence.float(), present, reduction="none"
-        )
+            reading = model(crops, thumbnail, tones_of(image))
+        missed = F.cross_entropy(reading.levels.float().transpose(1, 2), level, reduction="none")
         off = F.smooth_l1_loss(reading.severity.float(), severity, beta=0.05, reduction="none")
         quality = F.smooth_l1_loss(
             reading.quality.float(), quality_of(image, pairs.clean), beta=0.05
         )
         # How bad an absent kind is, nobody asks.
         off = off * (0.1 + 0.9 * present)
-        return ((presence + 4 * off) * scored).mean() + quality
+        return ((missed + 4 * off) * scored).mean() + quality
 
     trainer.run(losses())
     return result
