@@ -38,7 +38,7 @@ class RestoreOptions(TypedDict, total=False):
     run_dir: str | Path | None
     dry_run: bool
     device: str | None
-    vlm: BaseChatModel | None
+    vlm: BaseChatModel | str | None
 
 
 def restore(
@@ -54,7 +54,7 @@ def restore(
     run_dir: str | Path | None = None,
     dry_run: bool = False,
     device: str | None = None,
-    vlm: BaseChatModel | None = None,
+    vlm: BaseChatModel | str | None = "auto",
     on_event: OnEvent | None = None,
     cancel: Signal | None = None,
 ) -> RestorationResult:
@@ -76,13 +76,16 @@ def restore(
             a temporary one when nothing is written.
         dry_run: inspect and plan only; writes nothing.
         device: `auto`, `cpu`, `cuda`; by default CONSERVATOR_DEVICE or `auto`.
-        vlm: a chat model that sees the photo and proposes tool calls, checked before they run; None plans without.
+        vlm: who looks, proposes tool calls (checked before they run) and gives an opinion: `embedded`, `local`, `served`,
+            a server's URL, a chat model, or None for nobody; by default CONSERVATOR_VLM, else a running server, else
+            the embedded model.
         on_event: called with each event as it happens.
         cancel: set it to stop at the next tile; Ctrl-C does the same.
 
     Raises:
         UsageError: the request is wrong: an unknown policy or target, an input that is no picture.
         OutputError: the result cannot be written.
+        BackendMissingError: the vision-language model that was asked for is not there.
     """
     options = Options(
         policy=policy,
@@ -105,7 +108,7 @@ def resume(
     *,
     max_seconds: float | None = None,
     max_tools: int | None = None,
-    vlm: BaseChatModel | None = None,
+    vlm: BaseChatModel | str | None = "auto",
     on_event: OnEvent | None = None,
     cancel: Signal | None = None,
 ) -> RestorationResult:
@@ -115,7 +118,7 @@ def resume(
         run_dir: the run folder.
         max_seconds: a new budget over the whole run, None for the old one.
         max_tools: the same for restorer calls.
-        vlm: as in `restore`; models are not kept in the folder.
+        vlm: as in `restore`, but by default what the run began with; a model of the caller's must be given again.
         on_event: as in `restore`.
         cancel: as in `restore`.
 
@@ -133,15 +136,35 @@ def resume(
     )
 
 
-def inspect(image: ImageLike) -> ConditionReport:
+def inspect(
+    image: ImageLike, *, vlm: BaseChatModel | str | None = "auto", device: str | None = None
+) -> ConditionReport:
     """Measure what is wrong with a photo; changes and writes nothing.
+
+    Args:
+        image: as in `restore`.
+        vlm: as in `restore`; its findings are worked into the instruments' report.
+        device: where a model in this process computes.
 
     Raises:
         InputError: the picture cannot be used.
+        BackendMissingError: the vision-language model that was asked for is not there.
     """
     from conservator.tools.instruments import inspect_picture
 
-    return inspect_picture(picture_from(image))
+    picture = picture_from(image)
+    model = vlm
+    if isinstance(vlm, str):
+        from conservator.agent.settings import load_settings
+        from conservator.agent.vlm.opening import open_vlm
+
+        model = open_vlm(vlm, load_settings(), device=device)
+    report = inspect_picture(picture)
+    if model is None or isinstance(model, str):
+        return report
+    from conservator.agent.vlm.seat import Seat
+
+    return Seat(model).describe(report, picture.pixels).report
 
 
 async def arestore(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event as Signal
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -59,7 +59,7 @@ class Options:
     run_dir: str | Path | None = None
     dry_run: bool = False
     device: str | None = None
-    vlm: BaseChatModel | None = None
+    vlm: BaseChatModel | str | None = None
     clock: Clock = time.monotonic
 
 
@@ -86,7 +86,9 @@ def begin(
         suffix=output.suffix if output is not None else ".png",
         device=_device(options.device or settings.device),
         dry_run=options.dry_run,
+        vlm=_vlm_spec(options, settings),
     )
+    options = _seated(options, request, settings)
     folder = _new_folder(request, options, settings)
     try:
         if not folder.temporary:
@@ -109,7 +111,7 @@ def go_on(
     cancel: Signal | None,
     max_seconds: float | None,
     max_tools: int | None,
-    vlm: BaseChatModel | None,
+    vlm: BaseChatModel | str | None,
     clock: Clock = time.monotonic,
 ) -> RestorationResult:
     """Continue a run from its last checkpoint; a finished one gives its result again."""
@@ -125,9 +127,29 @@ def go_on(
     picture = _input_again(request, folder, settings)
     directions = _directions()
     targets = _targets(request.targets or None, directions)
-    options = Options(vlm=vlm, clock=clock)
+    given_vlm = request.vlm if vlm == "auto" else vlm
+    options = _seated(Options(vlm=given_vlm, clock=clock), request, settings)
     session = _Session(request, picture, folder, settings, options, targets, directions)
     return session.run(on_event, cancel, seconds_before=0.0, resumed=True)
+
+
+def _vlm_spec(options: Options, settings: Settings) -> str:
+    """What is kept in the request of the vision-language model: an `auto` resolved, so that a resumed run has the same."""
+    if not isinstance(options.vlm, str):
+        return "none"
+    from conservator.agent.vlm.opening import resolved_spec
+
+    return resolved_spec(options.vlm, settings)
+
+
+def _seated(options: Options, request: RunRequest, settings: Settings) -> Options:
+    """The options with a chat model, or none, in place of a specification."""
+    if not isinstance(options.vlm, str):
+        return options
+    from conservator.agent.vlm.opening import open_vlm
+
+    spec = request.vlm if options.vlm == "auto" else options.vlm
+    return replace(options, vlm=open_vlm(spec, settings, device=request.device))
 
 
 def _targets(
@@ -274,10 +296,11 @@ class _Session:
 
     def _context(self, listener: OnEvent, cancel: Signal | None, spent: float) -> RunContext:
         seat = None
-        if self._options.vlm is not None:
+        model = self._options.vlm
+        if model is not None and not isinstance(model, str):
             from conservator.agent.vlm.seat import Seat
 
-            seat = Seat(self._options.vlm)
+            seat = Seat(model)
         return RunContext(
             request=self._request,
             picture=self._picture,

@@ -68,6 +68,7 @@ class RunRequest(BaseModel):
         output: where the result goes; None to write none.
         overwrite: replace an existing output, also the input itself.
         suffix: format in which candidates are scored, the output's.
+        vlm: the vision-language model's specification; `none` also for a model that the caller gave.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,6 +85,7 @@ class RunRequest(BaseModel):
     suffix: str = ".png"
     device: str = "auto"
     dry_run: bool = False
+    vlm: str = "none"
 
 
 class RunFolder:

@@ -22,6 +22,7 @@ from conservator.agent.cli.replay import replay
 from conservator.agent.cli.restore import restore
 from conservator.agent.cli.score import score
 from conservator.agent.cli.train import train
+from conservator.agent.cli.vlm import vlm
 from conservator.agent.errors import ConservatorError
 
 __all__ = ["cli", "main"]
@@ -38,6 +39,7 @@ _COMMANDS = (
     doctor,
     evaluate,
     train,
+    vlm,
 )
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "overwriting",
     "seed_option",
     "systems_option",
+    "vlm_option",
     "workers_option",
 ]
 
@@ -92,6 +93,17 @@ def device_option(function: _F) -> _F:
         metavar="NAME",
         callback=device_name,
         help="Where networks compute: auto, cpu, cuda, cuda:1. Default: CONSERVATOR_DEVICE or auto.",
+    )(function)
+
+
+def vlm_option(function: _F) -> _F:
+    """`--vlm`."""
+    return click.option(
+        "--vlm",
+        metavar="WHO",
+        default="auto",
+        help="Vision-language model: embedded, local, served, none, or a server's URL. "
+        "Default: CONSERVATOR_VLM, else a running server, else embedded.",
     )(function)
 
 

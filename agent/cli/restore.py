@@ -21,6 +21,7 @@ from conservator.agent.cli.options import (
     output_option,
     overwrite_option,
     seed_option,
+    vlm_option,
 )
 from conservator.agent.errors import MissingFileError, UsageError
 
@@ -68,6 +69,7 @@ __all__ = ["restore"]
     type=PATH,
     help="Folder for report, recipe, sheet and checkpoints. Default: beside the output.",
 )
+@vlm_option
 @device_option
 @json_option
 @click.option("--dry-run", is_flag=True, help="Inspect and plan only; write nothing.")
@@ -88,6 +90,7 @@ def restore(
     max_tools: int | None,
     seed: int,
     run_dir: Path | None,
+    vlm: str,
     device: str | None,
     as_json: bool,
     dry_run: bool,
@@ -114,6 +117,7 @@ def restore(
                 run_dir,
                 max_seconds=max_seconds,
                 max_tools=max_tools,
+                vlm=vlm,
                 on_event=listen,
                 cancel=cancel,
             )
@@ -130,6 +134,7 @@ def restore(
                 run_dir=run_dir,
                 dry_run=dry_run,
                 device=device,
+                vlm=vlm,
                 on_event=listen,
                 cancel=cancel,
             )
