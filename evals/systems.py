@@ -9,8 +9,9 @@ A system is written `NAME` or `NAME:option=value,option=value`:
 - `inspected`: one `llmra` call on what the inspection found, nothing judged.
 - `fixed-order`, `random-order`: for each kind found the restorer that measured best, one after the other, in the policy's order
   or in a seeded random one, nothing judged.
-- `agent`: the whole agent; `policy=`, `seconds=`.
-- `instruments`: no picture, only what the inspection says.
+- `agent`: the whole agent; `policy=`, `seconds=`, `vlm=` as on the command line (`none`, `embedded`, `served`, a URL; default: auto).
+- `instruments`, `vlm`, `instruments+vlm`: no picture, only what the instruments, a vision-language model, or both say is wrong;
+  `model=` names the model as `vlm=` does.
 - `classical`, `oracle`: led by the ground truth, so ceilings and not methods: at each step the call that gains most PSNR,
   among the classical tools or among all restorers, until none gains.
 - `command:PROGRAM {in} {out}`: any program; it reads one file and writes another.
@@ -26,12 +27,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from conservator.evals.fidelity import psnr, sized_as
+from conservator.evals.perceivers import (
+    Perceiver,
+    checked_spec,
+    eight_bit,
+    instruments_report,
+    opened_vlm,
+)
 from conservator.evals.sample import Answer, Image, Sample
 from conservator.policies.ordering import in_treatment_order
 from conservator.policies.preferences import load_preferences
@@ -90,12 +98,13 @@ class _Plain:
 class _Agent:
     policy: str
     seconds: float | None
+    vlm: str = "auto"
 
     def warm(self) -> None:
         from conservator.agent.api import restore
 
         noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
-        restore(noise, policy=self.policy)
+        restore(noise, policy=self.policy, vlm=self.vlm)
 
     def answer(self, sample: Sample, *, seed: int, seconds: float) -> Answer:
         from conservator.agent.api import restore
@@ -103,8 +112,8 @@ class _Agent:
         # Stops itself in time, so that its best so far is scored.
         limit = min(self.seconds or 0.8 * seconds, 0.8 * seconds)
         if sample.spec.recipe:
-            given = _eight_bit(sample.degraded)
-            result = restore(given, policy=self.policy, max_seconds=limit, seed=seed)
+            given = eight_bit(sample.degraded)
+            result = restore(given, policy=self.policy, max_seconds=limit, seed=seed, vlm=self.vlm)
         else:
             # The file, not the array: its quantisation tables and profile are evidence. Nothing is written beside it.
             with tempfile.TemporaryDirectory(prefix="conservator-eval-") as folder:
@@ -113,6 +122,7 @@ class _Agent:
                     policy=self.policy,
                     max_seconds=limit,
                     seed=seed,
+                    vlm=self.vlm,
                     output=Path(folder) / "restored.png",
                     run_dir=Path(folder) / "run",
                 )
@@ -120,7 +130,11 @@ class _Agent:
             image=result.array,
             report=result.before,
             tools=result.spent.tools,
+            vlm_calls=result.spent.vlm_calls,
+            tokens=result.spent.vlm_tokens,
             details={
+                "decided": result.decided,
+                "vlm": "" if result.vlm is None else result.vlm.model,
                 "outcome": result.outcome,
                 "reason": result.reason,
                 "steps": [str(step.call) for step in result.steps],
@@ -158,6 +172,8 @@ NAMES = (
     "random-order",
     "agent",
     "instruments",
+    "vlm",
+    "instruments+vlm",
     "classical",
     "oracle",
     "command",
@@ -175,9 +191,18 @@ def _named(name: str, options: dict[str, str]) -> System:
             return _Plain(partial(_in_order, name == "random-order"), ("llmra",))
         case "agent":
             seconds = options.pop("seconds", None)
-            return _Agent(options.pop("policy", "balanced"), _number(seconds) if seconds else None)
+            return _Agent(
+                options.pop("policy", "balanced"),
+                _number(seconds) if seconds else None,
+                checked_spec(options.pop("vlm", "auto")),
+            )
         case "instruments":
-            return _Plain(lambda sample, seed: Answer(image=None, report=_report(sample)))
+            return _Plain(
+                lambda sample, seed: Answer(image=None, report=instruments_report(sample))
+            )
+        case "vlm" | "instruments+vlm":
+            opened = partial(opened_vlm, checked_spec(options.pop("model", "auto")))
+            return Perceiver(opened, alone=name == "vlm")
         case "classical":
             return _Plain(partial(_ceiling, _classical_tools()))
         case "oracle":
@@ -239,7 +264,7 @@ def _told(text: str, sample: Sample) -> RestorationPrompt:
         case "blind":
             return RestorationPrompt(blind=True)
         case "inspected":
-            return prompt_from(_report(sample).findings)
+            return prompt_from(instruments_report(sample).findings)
         case "none":
             return RestorationPrompt()
         case "false":
@@ -272,12 +297,6 @@ def _strengthened(prompt: RestorationPrompt, factor: float) -> RestorationPrompt
     return prompt.model_copy(update={"degradations": asked})
 
 
-def _report(sample: Sample) -> Any:
-    from conservator.agent.api import inspect
-
-    return inspect(sample.path if not sample.spec.recipe else _eight_bit(sample.degraded))
-
-
 def _call(restorer: str, image: Image, prompt: RestorationPrompt, seed: int = 0) -> Image:
     x = torch.from_numpy(np.array(image, np.float32)).permute(2, 0, 1)[None]
     y = catalog.load(restorer).restore(x, prompt, seed=seed).image
@@ -291,13 +310,9 @@ def _warm(restorer: str) -> None:
     _call(restorer, np.full((64, 64, 3), 0.5, np.float32), prompt)
 
 
-def _eight_bit(image: Image) -> Any:
-    return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
-
-
 # ── several calls, nothing judged ───────────────────────────────────────────
 def _in_order(shuffled: bool, sample: Sample, seed: int) -> Answer:
-    prompt = prompt_from(_report(sample).findings)
+    prompt = prompt_from(instruments_report(sample).findings)
     kinds = list(in_treatment_order(prompt.degradations))
     if shuffled:
         # Of this sample alone, so that it does not depend on who was answered before.

@@ -19,6 +19,7 @@ from conservator.restorers.prompts.amounts import checked
 from conservator.restorers.prompts.model import RestorationPrompt
 
 __all__ = [
+    "Change",
     "ChangedKind",
     "ConditionAnswer",
     "Harm",
