@@ -41,8 +41,12 @@ class MDTA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""
-        b, c, h, w = x.shape
-        qkv = self.depthwise(self.qkv(x)).permute(0, 2, 3, 1).reshape(b, h * w, 3, self.heads, -1)
+        return self.attended(self.depthwise(self.qkv(x)))
+
+    def attended(self, qkv: Tensor) -> Tensor:
+        """Queries, keys and values (B, 3 C, H, W) to the projected attention (B, C, H, W)."""
+        b, _, h, w = qkv.shape
+        qkv = qkv.permute(0, 2, 3, 1).reshape(b, h * w, 3, self.heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 4, 1)  # each (B, heads, C / heads, H W)
         # Cosine similarity with the norms divided out afterwards: a (c, c) matrix instead of two maps.
         norms_q = q.float().square().sum(-1).clamp(min=1e-12).rsqrt()
@@ -50,7 +54,7 @@ class MDTA(nn.Module):
         scores = (q @ k.transpose(-2, -1)).float() * norms_q.unsqueeze(-1) * norms_k.unsqueeze(-2)
         attention = (scores * self.temperature).softmax(-1).to(v.dtype)
         y = (v.transpose(-2, -1) @ attention.transpose(-2, -1)).transpose(1, 2)
-        return self.project(y.reshape(b, h, w, c).permute(0, 3, 1, 2))
+        return self.project(y.reshape(b, h, w, -1).permute(0, 3, 1, 2))
 
 
 class GDFN(nn.Module):
