@@ -42,98 +42,125 @@ class Comment(BaseModel):
 
 
 _TREATMENTS: Final[Mapping[str, tuple[Kind, ...]]] = {
-    r"de-?nois\w+|de-?grain\w+|noise (?:reduction|removal|suppression|filter\w*)|grain (?:reduction|removal)": (
-        Kind.NOISE,
+    r"de-?nois\w+|de-?grain\w+|smooth(?:ing|ed)|smear\w*|blurring": (Kind.NOISE, Kind.JPEG),
+    r"(?:motion|shake) (?:de-?blur\w*|correction|reduction|removal)|de-?blur(?:ring)? the motion|stabili[sz]\w+": (
+        Kind.MOTION_BLUR,
     ),
-    r"smooth(?:ing|ed)|smoothness|smear\w*|blurring": (Kind.NOISE, Kind.JPEG),
-    r"motion de-?blur\w*": (Kind.MOTION_BLUR,),
-    r"sharpen(?:ing|ed)?|de-?blur\w*|refocus\w*": _BLURS,
-    r"brighten(?:ing|ed)|lighten(?:ing|ed)|exposure|brightness": (Kind.LOW_LIGHT,),
-    r"de-?haz\w+|de-?fog\w+|haze removal|contrast": (Kind.HAZE,),
-    r"de-?rain\w*|rain removal": (Kind.RAIN,),
-    r"de-?snow\w*|snow removal": (Kind.SNOW,),
-    r"de-?block\w+|de-?jpeg\w*|(?:jpeg|artifact|artefact|compression) (?:removal|reduction|correction)": (
-        Kind.JPEG,
+    r"sharpen(?:ing|ed)?|de-?blur\w*|refocus\w*|focus correction": _BLURS,
+    r"brighten(?:ing|ed)?|lighten(?:ing|ed)?|exposure|brightness|(?:more|less|the|much) light": (
+        Kind.LOW_LIGHT,
     ),
+    r"de-?haz\w+|de-?fog\w+|contrast": (Kind.HAZE,),
+    r"de-?rain\w*": (Kind.RAIN,),
+    r"de-?snow\w*": (Kind.SNOW,),
+    r"de-?block\w+|de-?jpeg\w*": (Kind.JPEG,),
     r"up-?scal\w+|up-?sampl\w+|super-?resolution|enlarg\w+": (Kind.LOW_RESOLUTION,),
     r"in-?paint\w*|filling|fill in": (Kind.MASK,),
 }
 _DEFECTS: Final[Mapping[str, tuple[Kind, ...]]] = {
-    r"(?:black |white )?(?:dots|specks|speckles)|(?:salt and )?pepper(?: noise)?|dead pixels": (
+    r"(?:black |white )?(?:dots?|specks?|specked|points)|(?:salt and )?pepper(?: noise)?|dead pixels": (
         Kind.PEPPER_NOISE,
     ),
-    r"(?:(?:film|colou?r|chroma|iso|sensor|image|digital) )?(?:noise|noisy|noisiness|grain|grainy|graininess)": (
+    r"(?:(?:film|colou?r|chroma|iso|sensor|image|digital) )?(?:noise|noisy|noisiness|grain|grainy|graininess|speckled?)": (
         Kind.NOISE,
     ),
-    r"motion blur\w*|camera shake|shak(?:e|y|en)|motion": (Kind.MOTION_BLUR,),
-    r"blur|blurry|blurred|blurriness|out of focus|unsharp|defocus\w*|fuzzy": _BLURS,
-    r"dark|darkness|dim|dull light|under-?exposed|murky|gloomy|low light": (Kind.LOW_LIGHT,),
+    r"(?:motion|movement) blur\w*|blurred by motion|camera shake|shak(?:e|y|en)|motion|movement": (
+        Kind.MOTION_BLUR,
+    ),
+    r"blur|blurry|blurred|blurriness|out of focus|unsharp|not sharp|de-?focus\w*|fuzzy|soft|softness": _BLURS,
+    r"dark|darkness|dim|black|dull light|under-?expos(?:ed|ure)|murky|gloomy|low light": (
+        Kind.LOW_LIGHT,
+    ),
     r"haze|hazy|fog|foggy|mist|misty|smog|milky|washed[- ]out|veil": (Kind.HAZE,),
-    r"rain|rainy|rain ?drops?|(?:rain )?streaks|drops": (Kind.RAIN,),
-    r"snow|snowy|snow ?flakes|flakes": (Kind.SNOW,),
-    r"(?:(?:jpe?g|compression) )?(?:artifacts|artefacts)|jpe?g|compression|compressed|blocks|blocky|blockiness|blocking|mosquito noise": (
+    r"rain|rainy|rain ?drops?|(?:rain )?streaks?|streaky|drops": (Kind.RAIN,),
+    r"snow|snowy|snowfall|snow ?flakes?|flakes?": (Kind.SNOW,),
+    r"(?:(?:jpe?g|compression) )?(?:artifacts?|artefacts?)|jpe?g|compression|compressed|(?:pixel )?blocks|blocky|blockiness|blocking|mosquito noise": (
         Kind.JPEG,
     ),
-    r"low[- ]res(?:olution)?|pixelated|pixelation": (Kind.LOW_RESOLUTION,),
-    r"holes?|gaps?|missing (?:areas?|parts?|pixels|pieces)|mask(?:ed)?": (Kind.MASK,),
+    r"low[- ]res(?:olution)?|missing resolution|pixelated|pixelation|pixels?(?: look)?": (
+        Kind.LOW_RESOLUTION,
+    ),
+    r"holes?|gaps?|missing (?:areas?|parts?|pixels|pieces)|mask(?:ed)?|scratch(?:es|ed)?|torn|damaged?(?: spots)?": (
+        Kind.MASK,
+    ),
 }
+_DEED: Final = (
+    r"(?:removal|reduction|correction|suppression|cleaning|cleanup|filter\w*|repair|treatment)"
+)
 _QUALITIES: Final[Mapping[str, tuple[tuple[Kind, ...], bool]]] = {
     r"bright(?:er)?|light(?:er)?|well lit": ((Kind.LOW_LIGHT,), True),
-    r"darker|over-?exposed|blown(?:[- ]out)?|burnt(?:[- ]out)?": ((Kind.LOW_LIGHT,), False),
+    r"darker|over-?exposed|blown(?:[- ]out)?|burnt(?:[- ]out)?|highlights": (
+        (Kind.LOW_LIGHT,),
+        False,
+    ),
     r"sharp(?:er|ness)?|crisp(?:er|ness)?|in focus": (_BLURS, True),
+    r"steady|steadier": ((Kind.MOTION_BLUR,), True),
     r"over-?sharpened|halos?|haloes|ringing|crunchy|softer": (_BLURS, False),
-    r"clean(?:er)?|smooth(?:er)?": ((Kind.NOISE, Kind.JPEG), True),
-    r"over-?smooth(?:ed)?|plastic\w*|waxy|painted|painting|watercolou?r\w*|mushy|smudged|smudgy|flat skin": (
+    r"clean(?:er)?(?: up)?|smooth(?:er)?": ((Kind.NOISE, Kind.JPEG), True),
+    r"over-?smooth(?:ed)?|plastic\w*|wax\w*|painted|painting|watercolou?r\w*|mushy|smudged|smudgy|flat skin": (
         (Kind.NOISE, Kind.JPEG),
         False,
     ),
+    r"high[- ]res(?:olution)?|detailed": ((Kind.LOW_RESOLUTION,), True),
     r"(?:fine )?details?|textures?|hair|pores": ((Kind.NOISE, Kind.JPEG), False),
     r"clear(?:er)?": ((Kind.HAZE,), True),
+    r"dry|drier": ((Kind.RAIN,), True),
     r"over-?saturated|saturated|contrasty|harsh": ((Kind.HAZE,), False),
 }
 """Words -> kinds, and whether more of it takes more treatment."""
 
+_ENOUGH: Final = re.compile(
+    r"\b(?:not|isn't) (?:\w+ )?enough\b|\btoo (?:little|weak)\b|\bneeds? more\b"
+)
 _MORE: Final = re.compile(
-    r"\b(?:more|stronger|strongly|increase|raise|boost|higher|extra|further|harder|not (?:\w+ )?enough|isn't (?:\w+ )?enough"
-    r"|too (?:little|weak)|needs?|want|make|could be|should be|insufficient|lacks?|lacking)\b"
+    r"\b(?:more|stronger|strongly|increase|raise|boost|higher|extra|further|harder|needs?|want|make|could be|should be|insufficient|lacks?)\b"
 )
 _LESS: Final = re.compile(
-    r"\b(?:less|weaker|reduce|lower|decrease|tone down|tone it down|dial (?:back|down)|gentler|too (?:much|strong|heavy|aggressive|bright"
-    r"|light|sharp|crisp|clean|smooth)|over-?do\w*|overdone|excessive|fewer|not (?:so|as|that) (?:much|strong)|ease|back off|looks?)\b"
+    r"\b(?:less|half|weaker|softer|reduce|lower|decrease|tone down|tone it down|dial (?:back|down)|gentler|milder|too (?:much|strong|heavy|aggressive|far)"
+    r"|over-?d(?:o|id|one|oing)|excessive|fewer|not (?:so|as|that) (?:much|strong)|ease|back off|looks?|hurts?|eats?|(?:don't|do not) (?:\w+ ){1,3}so much)\b"
 )
 _OFF: Final = re.compile(
-    r"\b(?:no|without|stop|don't|dont|do not|never|undo|skip|turn off|disable|drop|revert|remove the|not want)\b"
+    r"\b(?:no|without|stop|don't|dont|do not|never|undo|skip|turn off|disable|drop|revert|remove the|not want|unnecessary|not needed|needless)\b"
 )
 _LOST: Final = re.compile(
-    r"\b(?:you(?: have|'ve)? (?:\w+ )?(?:remov\w+|took|taken|kill\w*|destroy\w*|eras\w+|delet\w+|lost|ruin\w*|wip\w+)"
-    r"|(?:is|are|was|were|has|have|went) (?:all |been )?(?:gone|lost|missing|removed|destroyed|erased|taken)|gone|lost|losing|loses|disappeared|vanished"
-    r"|where (?:is|did)|(?:bring|give|put|get|want)\b.*\bback|missing|keep|kept|leave|left alone|preserve|retain|restore"
-    r"|(?:i )?(?:liked?|loved?|miss|prefer)|(?:don't|dont|do not|stop|never|not) (?:remov\w+|touch\w*|tak\w+|treat\w*|chang\w+|eras\w+|want it removed)"
-    r"|belongs|on purpose|intentional|part of)\b"
+    r"\byou(?: have|'ve)? (?:\w+ )?(?:removed|took|taken|killed|destroyed|erased|deleted|lost|ruined|wiped|cleaned)\b"
+    r"|\b(?:gone|lost|losing|loses|disappeared|vanished|where (?:is|did)|(?:bring|give|put|get|want)\b.*\bback|keep|kept|leave|left alone|preserve|retain"
+    r"|restore|i (?:really )?(?:like|liked|loved?|miss|prefer)|belongs|on purpose|intend(?:ed|tional)|intentional|meant|artistic|wanted|part of"
+    r"|(?:may|should|can|must) (?:stay|remain|look so)|(?:don't|dont|do not) mind"
+    r"|(?:don't|dont|do not|stop|never|not) (?:remov\w+|touch\w*|tak\w+|treat\w*|chang\w+|eras\w+|clean\w*|undo|fix\w*|repair\w*|fill\w*|want it removed))\b"
 )
+_WITH: Final = r"\b(?:gone|lost|vanished|disappeared) with\b"
 _NOT_THERE: Final = r"\b(?:not|isn't|wasn't|aren't|never was|there (?:is|was) no)\b(?: (?:too|very|really|so|at all|any))? (?:{word})\b(?! enough)"
 _SOME: Final = re.compile(r"\b(?:some|a bit|a little|a touch|partly|slightly)\b")
 _LITTLE: Final = re.compile(
     r"\b(?:a (?:little|bit|touch|tad)|little bit|slightly|somewhat|marginally)\b"
 )
 _MUCH: Final = re.compile(
-    r"\b(?:(?<!too )(?<!so )much (?:more|less|too|stronger|weaker|brighter|darker|sharper|smoother|cleaner)|a lot|lots|far|way|really|very|significantly"
-    r"|considerably|extremely|heavily|strongly|twice|double)\b"
+    r"\b(?:(?<!too )(?<!so )much (?:more|less|too|stronger|weaker|brighter|darker|sharper|smoother|cleaner)|a lot|lots|way|really|very|significantly"
+    r"|considerably|extremely|heavily|twice|double)\b"
 )
 _REGION: Final = re.compile(
     r"\b(?:on|in|around|at|over|for) (?:the |his |her |my |their |its )?(?:left|right|top|bottom|upper|lower|back)?\s?"
-    r"(?:face|faces|skin|sky|background|foreground|corners?|eyes?|hair|edges?|shadows?|highlights?|trees?|water|clothes|wall|side|half|middle|cent(?:er|re))\b"
+    r"(?:left|right|face|faces|skin|sky|background|foreground|corners?|eyes?|hair|edges?|shadows?|highlights?|trees?|water|clothes|wall|side|half|middle"
+    r"|cent(?:er|re))\b"
 )
 _STRONG: Final = re.compile(
-    r"\b(?:too (?:strong|much|heavy|aggressive|far)|over-?(?:done|processed|treated|cooked)|artificial|unnatural|fake|weaker|gentler|milder|tone it down"
-    r"|less (?:strong|aggressive|treatment|processing)|less|softly|dial it (?:back|down)|subtler|more subtle|more natural)\b"
+    r"\b(?:too (?:strong|much|heavy|aggressive|far)|over-?(?:do|did|done|processed|treated|cooked)|artificial|unnatural|fake|weaker|gentler|milder|tone it down"
+    r"|less|softly|dial it (?:back|down)|subtler|more subtle|more natural|exaggerated)\b"
 )
 _WEAK: Final = re.compile(
-    r"\b(?:too (?:weak|little|timid|subtle)|not (?:strong )?enough|stronger|more (?:strength|treatment|processing)|more|harder|go further|barely|hardly"
+    r"\b(?:too (?:weak|little|timid|subtle)|not (?:strong )?enough|stronger|more|harder|go further|barely|hardly"
     r"|no (?:change|difference|effect)|same as before|can't see)\b"
 )
+_PLAIN: Final = frozenset(
+    "a all and any anything are as at be been before bit can change could did difference do done effect everything far for from further go hard harder i in "
+    "is it its just less little look looks lot made make me more much no not now of on overall picture please photo image processing result restoration see "
+    "should slightly so some still strength strong stronger subtle natural than that the there thing this to too treat treatment treated very was way weak "
+    "weaker whole with would you your enough same over timid aggressive heavy back down tone dial gentler milder".split()
+)
+"""Words beside which a clause may be about the treatment as a whole."""
 _FINE: Final = re.compile(
-    r"\b(?:perfect|great|good|fine|nice|love it|like it|thanks|thank you|well done|ok|okay|beautiful|excellent)\b"
+    r"\b(?:perfect|great|good|fine|nice|love it|like it|thanks|thank you|well|ok|okay|beautiful|excellent|sorry|hm|please)\b"
 )
 _CLAUSES: Final = re.compile(r"[.;!?\n]+|,|\bbut\b|\band\b|\bthough\b|\bhowever\b|\balso\b")
 
@@ -162,37 +189,52 @@ def read_comment(sentence: str, prompt: RestorationPrompt) -> Comment:
 
 
 def _named(clause: str, prompt: RestorationPrompt) -> dict[Kind, Change]:
-    """What a clause says about the defects, treatments and qualities that it names; each word is read once."""
+    """What a clause says about the treatments, qualities and defects that it names; each word is read once."""
     changes: dict[Kind, Change] = {}
     rest = clause
-    for pattern, kinds in _TREATMENTS.items():
-        if (match := re.search(rf"\b(?:{pattern})\b", rest)) is not None:
-            rest = rest.replace(match.group(), "_")
-            changes |= _each(kinds, _of_treatment(rest), prompt)
+
+    def found(pattern: str) -> str:
+        nonlocal rest
+        match = re.search(rf"\b(?:{pattern})\b", rest)
+        if match is None:
+            return ""
+        rest = f"{rest[: match.start()]}_{rest[match.end() :]}"
+        return match.group()
+
+    treatments = {
+        **{rf"(?:{pattern}) {_DEED}": kinds for pattern, kinds in _DEFECTS.items()},
+        **_TREATMENTS,
+    }
+    for pattern, kinds in treatments.items():
+        if found(pattern):
+            changes |= _each(kinds, _of_treatment(clause), prompt)
+    if changes:
+        rest = rest.replace("softer", "_")
     for pattern, (kinds, wanted) in _QUALITIES.items():
-        if (match := re.search(rf"\b(?:{pattern})\b", rest)) is not None:
-            word = match.group()
-            if change := _of_quality(rest, word, wanted=wanted):
-                rest = rest.replace(word, "_")
+        before = rest
+        if word := found(pattern):
+            change = _of_quality(before, word, wanted=wanted)
+            if change is None:
+                rest = before
+            elif not re.search(_WITH, before):
                 changes |= _each(kinds, change, prompt)
     for pattern, kinds in _DEFECTS.items():
-        if (match := re.search(rf"\b(?:{pattern})\b", rest)) is not None:
-            change = _of_defect(rest, match.group())
-            rest = rest.replace(match.group(), "_")
-            changes |= _each(kinds, change, prompt)
+        before = rest
+        if word := found(pattern):
+            changes |= _each(kinds, _of_defect(before, word), prompt)
     return changes
 
 
 def _each(kinds: tuple[Kind, ...], change: Change, prompt: RestorationPrompt) -> dict[Kind, Change]:
-    """A change for those of the kinds that are treated, for the first where none is."""
+    """A change for the first of the kinds that is treated, for both blurs where both are; for the first where none is."""
     treated = [kind for kind in kinds if kind in prompt.degradations]
     if treated:
-        return dict.fromkeys(treated, change)
+        return dict.fromkeys(treated if kinds == _BLURS else treated[:1], change)
     return {kinds[0]: "add" if change == "more" else change}
 
 
 def _of_treatment(clause: str) -> Change:
-    if re.search(r"not (?:\w+ )?enough|too (?:little|weak)|isn't (?:\w+ )?enough", clause):
+    if _ENOUGH.search(clause):
         return "more"
     if _LESS.search(clause):
         return "less"
@@ -206,36 +248,48 @@ def _of_quality(clause: str, word: str, *, wanted: bool) -> Change | None:
         lacking = re.search(rf"(?:less|too|not so|over) (?:\w+ )?{near}", clause)
         more = re.search(rf"(?:not|isn't) {near} enough", clause)
         return "more" if more and not lacking else "less"
-    if re.search(rf"\b(?:don't|dont|do not|stop) {near}", clause):
-        return "less"
+    if re.search(rf"\b(?:don't|dont|do not|stop|never) {near}", clause):
+        return "less" if re.search(r"\bso\b", clause) else "off"
     if re.search(rf"\bnot (?:\w+ )?{near}|{near} enough|isn't (?:\w+ )?{near}", clause):
         return "more"
     if re.search(rf"\b(?:too|overly|so|less|unnaturally|way too) {near}\b", clause):
         return "less"
-    if word.endswith(("er", "ness")) or _MORE.search(clause):
+    if word.endswith(("er", "ness", " up")) or _MORE.search(clause) or clause.startswith(word):
         return "more"
     return None
 
 
 def _of_defect(clause: str, word: str) -> Change:
-    more = rf"(?<!remove )(?<!reduce )(?<!out )(?<!off )\bmore (?:of the )?{re.escape(word)}\b"
+    near = re.escape(word)
+    more = rf"(?<!remove )(?<!reduce )(?<!out )(?<!off )(?<!no )\bmore (?:of the )?{near}\b"
     if re.search(more, clause):
         return "less"
-    if re.search(_NOT_THERE.format(word=re.escape(word)), clause):
+    if re.search(
+        rf"\b(?:don't|dont|do not|never) (?:like|want|need) (?:the |any |this )?{near}", clause
+    ):
+        return "more"
+    if re.search(_NOT_THERE.format(word=near), clause):
         return "off"
+    if re.search(_WITH, clause):
+        return "less"
     if _LOST.search(clause):
         return "less" if _SOME.search(clause) else "off"
+    if re.search(rf"\b(?:skip|stop|undo) (?:the )?{near}$", clause):
+        return "off"
     return "more"
 
 
 def _whole(clause: str, prompt: RestorationPrompt) -> dict[Kind, Change]:
-    """A clause about the treatment as such."""
+    """A clause about the treatment as such: it names nothing else."""
     change: Change | None = None
     if _WEAK.search(clause) and not re.search(r"more (?:subtle|natural)", clause):
         change = "more"
     elif _STRONG.search(clause):
         change = "less"
-    return {} if change is None else dict.fromkeys(prompt.degradations, change)
+    rest = _STRONG.sub(" ", _WEAK.sub(" ", clause))
+    if change is None or any(word not in _PLAIN for word in re.findall(r"[a-z]+", rest)):
+        return {}
+    return dict.fromkeys(prompt.degradations, change)
 
 
 def _request(clause: str, prompt: RestorationPrompt) -> dict[Kind, Change]:

@@ -18,7 +18,7 @@ from conservator.restorers.prompts.model import RestorationPrompt
 PROMPT = RestorationPrompt(
     degradations={Kind.NOISE: 25, Kind.LOW_LIGHT: 0.5, Kind.JPEG: 30}, semantic="a cat"
 )
-SMOOTH = {"noise": "less", "jpeg": "less"}
+SMOOTH = {"noise": "less"}
 ALL_LESS = {"noise": "less", "low_light": "less", "jpeg": "less"}
 ALL_MORE = dict.fromkeys(ALL_LESS, "more")
 
