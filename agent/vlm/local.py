@@ -370,16 +370,16 @@ def _loaded(name: str, device: str, download: bool) -> _Network:
     source = str(folder) if folder.is_dir() else name
     try:
         config = Qwen2_5_VLConfig.get_config_dict(source, local_files_only=not download)[0]
-        if config.get("model_type") != _ARCHITECTURE:
-            raise WeightsError(
-                f"{name!r} is a {config.get('model_type')!r} model; give a {_ARCHITECTURE} one"
-            )
+        kind = config.get("model_type")
+        if kind != _ARCHITECTURE:
+            what = f"is a {kind!r} model" if kind else "holds no model"
+            raise WeightsError(f"{name!r} {what}; give one of {_ARCHITECTURE!r}")
         processor: Any = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]
             source, local_files_only=not download
         )
-        kind = torch.float32 if where.type == "cpu" else torch.bfloat16
+        dtype = torch.float32 if where.type == "cpu" else torch.bfloat16
         model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            source, dtype=kind, local_files_only=not download
+            source, dtype=dtype, local_files_only=not download
         )
     except OSError as error:
         if folder.is_dir():

@@ -58,6 +58,10 @@ _GRACE_S: Final = 20.0
 _STRUCTURED: Final = '{"backend":"xgrammar","disable_any_whitespace":true}'
 
 
+_children: Final[dict[int, subprocess.Popen[bytes]]] = {}
+"""Servers that this process started: they outlive it, or are waited for when it stops them."""
+
+
 @dataclass(frozen=True)
 class Server:
     """A server that this user started.
@@ -216,6 +220,7 @@ def start(
             )
     except OSError as error:
         raise OutputError(f"cannot start {command[0]!r}: {error.strerror or error}") from error
+    _children[process.pid] = process
     on_started(command, log)
     server = Server(
         url=url,
@@ -230,7 +235,6 @@ def start(
         _wait(process, server, timeout_s, on_wait)
     except BaseException:
         stop(settings, server)
-        process.wait()
         raise
     return server
 
@@ -259,6 +263,9 @@ def stop(settings: Settings, server: Server | None = None) -> Server | None:
         time.sleep(0.1)
     # Its workers are in its session, and nothing else is: whatever is left of it ends with it.
     _signal_session(server.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+    child = _children.pop(server.pid, None)
+    if child is not None:
+        child.wait()
     record.unlink(missing_ok=True)
     return server
 
