@@ -153,10 +153,13 @@ _WEAK: Final = re.compile(
     r"|no (?:change|difference|effect)|same as before|can't see)\b"
 )
 _PLAIN: Final = frozenset(
-    "a all and any anything are as at be been before bit can change could did difference do done effect everything far for from further go hard harder i in "
-    "is it its just less little look looks lot made make me more much no not now of on overall picture please photo image processing result restoration see "
-    "should slightly so some still strength strong stronger subtle natural than that the there thing this to too treat treatment treated very was way weak "
-    "weaker whole with would you your enough same over timid aggressive heavy back down tone dial gentler milder".split()
+    re.findall(
+        r"\w+",
+        "a all and any anything are as at be been before bit can change could did difference do done effect everything far for from further go hard harder i in "
+        "is it its just less little look looks lot made make me more much no not now of on overall picture please photo image processing result restoration see "
+        "should slightly so some still strength strong stronger subtle natural than that the there thing this to too treat treatment treated very was way weak "
+        "weaker whole with would you your enough same over timid aggressive heavy back down tone dial gentler milder",
+    )
 )
 """Words beside which a clause may be about the treatment as a whole."""
 _FINE: Final = re.compile(

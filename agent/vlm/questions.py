@@ -83,7 +83,7 @@ class Views:
 FULL_VIEWS: Final = Views(overview_side=768, crop_side=224, crops=4, pair_crops=2)
 """For models of billions of parameters."""
 
-COMPACT_VIEWS: Final = Views(overview_side=224, crop_side=168, crops=4, pair_crops=2)
+COMPACT_VIEWS: Final = Views(overview_side=128, crop_side=128, crops=4, pair_crops=2)
 """For the embedded model."""
 
 

@@ -14,7 +14,7 @@ from conservator import Kind, restore, resume
 from conservator.agent.cli.narration import narrated
 from conservator.agent.prompts import prompts_sha256
 from conservator.agent.vlm.exchange import Allowance
-from conservator.agent.vlm.questions import Views
+from conservator.agent.vlm.questions import COMPACT_VIEWS, Views
 from conservator.agent.vlm.seat import Seat, refine_by_rule
 from conservator.policies.preset import Preset, VlmRules
 from conservator.restorers.degradations.vocabulary import ConditionReport, Finding
@@ -89,7 +89,7 @@ def test_it_describes_plans_and_judges_and_the_record_says_so(
 
 
 def test_without_a_model_nothing_is_recorded_of_one(noisy: np.ndarray, one: Preset) -> None:
-    result = restore(noisy, policy=one)
+    result = restore(noisy, policy=one, vlm=None)
     assert result.vlm is None
     assert result.decided == {"condition": "instruments", "plan": "policy", "verdict": "policy"}
     assert result.as_dict()["vlm"] is None
@@ -112,7 +112,10 @@ def test_it_sees_readings_as_text_and_crops_as_images(noisy: np.ndarray, one: Pr
 
 def test_views_of_a_compact_model() -> None:
     photo = np.random.default_rng(0).random((900, 1200, 3)).astype(np.float32)
-    for metadata, side, count in (({"views": "compact"}, 224, 5), (None, 768, 5)):
+    for metadata, side, count in (
+        ({"views": "compact"}, COMPACT_VIEWS.overview_side, 5),
+        (None, 768, 5),
+    ):
         model = ScriptedChat(NOTHING, metadata=metadata)
         Seat(model).describe(ConditionReport(), photo)
         shapes = [p.shape for p in pictures(model.asked[0])]
@@ -227,7 +230,7 @@ def test_its_veto_holds_and_its_praise_changes_nothing(
 
 
 def test_a_model_that_fails_costs_notes(noisy: np.ndarray, quick: Preset) -> None:
-    alone = restore(noisy, policy=quick)
+    alone = restore(noisy, policy=quick, vlm=None)
     result = restore(noisy, policy=quick, vlm=ScriptedChat())
     assert np.array_equal(result.array, alone.array)
     assert result.decided == {"condition": "instruments", "plan": "policy", "verdict": "policy"}
@@ -249,7 +252,7 @@ def test_a_slow_model_is_left_behind_and_the_policy_goes_on(
 ) -> None:
     model = SlowChat()
     hasty = quick.model_copy(update={"vlm": VlmRules(seconds=0.2)})
-    alone = restore(noisy, policy=quick)
+    alone = restore(noisy, policy=quick, vlm=None)
     result = restore(noisy, policy=hasty, vlm=model)
     assert np.array_equal(result.array, alone.array)
     assert statuses(result)[0] == ("condition", "late")
@@ -325,7 +328,9 @@ def test_text_in_a_picture_is_data(noisy: np.ndarray, quick: Preset, tmp_path: P
     bystander = tmp_path / "bystander.png"
     bystander.write_bytes(b"mine")
     before = path.read_bytes()
-    alone = restore(path, policy=quick, output=tmp_path / "alone.png", run_dir=tmp_path / "r1")
+    alone = restore(
+        path, policy=quick, output=tmp_path / "alone.png", run_dir=tmp_path / "r1", vlm=None
+    )
     model = GullibleChat(*EVIL)
     result = restore(
         path, policy=quick, output=tmp_path / "out.png", run_dir=tmp_path / "r2", vlm=model
