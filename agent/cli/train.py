@@ -16,7 +16,7 @@ __all__ = ["train"]
 
 
 @click.command(cls=Command)
-@click.argument("network", metavar="NETWORK", type=click.Choice(["llmra", "estimator"]))
+@click.argument("network", metavar="NETWORK", type=click.Choice(["llmra", "estimator", "vlm"]))
 @click.option(
     "--config",
     metavar="NAME",
@@ -43,10 +43,9 @@ __all__ = ["train"]
 )
 @click.option(
     "--stage",
-    type=click.Choice(["1", "2"]),
-    default="1",
-    show_default=True,
-    help="Of llmra: 1 accurate sentences; 2 what an inspection would say, errors included (needs --weights).",
+    type=click.Choice(["1", "2", "3"]),
+    help="Of llmra: 1 (default) accurate sentences; 2 what an inspection would say, errors included (needs --weights). "
+    "Of vlm: 1 its eyes, 2 its conversations, 3 both together; all of them unless given.",
 )
 @click.option(
     "--device",
@@ -68,7 +67,7 @@ def train(
     data: Path,
     out: Path,
     minutes: float,
-    stage: str,
+    stage: str | None,
     device: str,
     resume: bool,
     weights: Path | None,
@@ -77,17 +76,15 @@ def train(
 ) -> ExitCode:
     """Train a network on a folder of clean images.
 
-    NETWORK is llmra (the restorer) or estimator (the learned instrument). The learning rate falls along the clock, so give the minutes that there are. A run that is stopped goes on with
-    --resume from its last checkpoint, at most three minutes old. Stage 2 of llmra first inspects 1200 degraded
-    pictures, which takes minutes of its own.
+    NETWORK is llmra (the restorer), estimator (the learned instrument) or vlm (the embedded vision-language model). The
+    learning rate falls along the clock, so give the minutes that there are. A run that is stopped goes on with --resume from its last
+    checkpoint, at most three minutes old. Stage 2 of llmra first inspects 1200 degraded pictures, which takes minutes of
+    its own; stage 2 of vlm some thousands, and restores a part of them.
     """
     for folder in (data, validation):
         if folder is not None and not folder.is_dir():
             raise MissingFileError(f"no folder {str(folder)!r}; give a folder of clean images")
-    if network == "estimator" and (validation is not None or stage != "1" or config != "compact"):
-        raise UsageError("the estimator takes no --config, --stage or --validation; leave them out")
-    if network == "llmra" and stage == "2" and weights is None and not resume:
-        raise UsageError("stage 2 goes on from stage 1; give its weights with --weights")
+    _check(network, config, stage, weights, validation, resume)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -107,6 +104,19 @@ def train(
                 seed=seed,
                 say=say,
             )
+        elif network == "vlm":
+            from conservator.agent.vlm.embedded import train as vlm
+
+            written = vlm.train(
+                data,
+                out,
+                minutes=minutes,
+                stage=None if stage is None else int(stage),
+                device=device,
+                resume=resume,
+                seed=seed,
+                say=say,
+            )
         else:
             from conservator.agent.errors import UnknownNameError
             from conservator.restorers.llmra import train as llmra
@@ -120,7 +130,7 @@ def train(
                 data,
                 out,
                 minutes=minutes,
-                stage=cast("Literal[1, 2]", int(stage)),
+                stage=cast("Literal[1, 2]", int(stage or 1)),
                 device=device,
                 resume=resume,
                 weights=weights,
@@ -134,3 +144,26 @@ def train(
         return ExitCode.INTERRUPTED
     emit_path(written)
     return ExitCode.DONE
+
+
+def _check(
+    network: str,
+    config: str,
+    stage: str | None,
+    weights: Path | None,
+    validation: Path | None,
+    resume: bool,
+) -> None:
+    """Refuse options that the network does not have.
+
+    Raises:
+        UsageError: names the option.
+    """
+    if network == "estimator" and (validation is not None or stage or config != "compact"):
+        raise UsageError("the estimator takes no --config, --stage or --validation; leave them out")
+    if network == "vlm" and (validation is not None or weights is not None or config != "compact"):
+        raise UsageError("vlm takes no --config, --weights or --validation; leave them out")
+    if network == "llmra" and stage == "3":
+        raise UsageError("llmra has the stages 1 and 2")
+    if network == "llmra" and stage == "2" and weights is None and not resume:
+        raise UsageError("stage 2 goes on from stage 1; give its weights with --weights")
