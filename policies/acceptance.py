@@ -53,7 +53,8 @@ class Check(BaseModel):
     """One condition of the rule, with its numbers.
 
     Attributes:
-        name: `treated_fell`, `rose`, `structure`, `colour`, `lowpass`, `residual` or `votes`.
+        name: `treated_fell`, `rose`, `structure`, `colour`, `lowpass`, `residual`, `votes`, or `opinion` where a
+            vision-language model gave one.
         kind: the kind that rose, None for other checks.
         value: what was measured.
         limit: what it was held against.

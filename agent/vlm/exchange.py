@@ -20,6 +20,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage
 from pydantic import BaseModel, ValidationError
 
+from conservator.agent.vlm.answers import plain_text
 from conservator.agent.vlm.asked import Asked
 from conservator.restorers.errors import CancelledError, ConservatorError, PromptError
 
@@ -262,20 +263,22 @@ def _tokens(message: BaseMessage) -> int:
 
 
 def _complaint(error: ConservatorError | ValidationError) -> str:
+    """Why an answer is refused, in one line; it may quote the answer, names of its own making among it."""
+    text = str(error)
     if isinstance(error, ValidationError):
         detail = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in detail["loc"])
         given = "" if isinstance(detail["input"], (dict, list)) else f"={detail['input']!r:.60}"
-        return f"{where}{given}: {detail['msg']}"
-    return " ".join(str(error).split())[:300]
+        text = f"{where}{given}: {detail['msg']}"
+    return plain_text(text)[:300]
 
 
 def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+    return plain_text(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}")
 
 
 def _without_calls(message: BaseMessage) -> AIMessage:
     """The refused answer as text: servers reject a history in which tool calls have no results."""
     calls = getattr(message, "tool_calls", [])
     said = f"(called {', '.join(str(call['name']) for call in calls)})" if calls else "(nothing)"
-    return AIMessage(message.text[:1000] or said)
+    return AIMessage(plain_text(message.text)[:1000] or plain_text(said))

@@ -66,6 +66,7 @@ T = TypeVar("T")
 A = TypeVar("A", bound="BaseModel")
 
 _FAILURES: Final = 2
+_SEMANTIC: Final = 120
 
 
 @dataclass(frozen=True)
@@ -296,10 +297,12 @@ def _call(
     if card is None:
         raise PromptError(f"no tool {plain_text(name)[:60]!r}; known: {', '.join(cards)}")
     given: RestoreArguments = validated(card, args)
+    prompt = given.prompt()
+    semantic = plain_text(prompt.semantic)[:_SEMANTIC]
     wanted, sizes = situation.preset.configuration, card.configurations
     return ToolCall(
         restorer=card.name,
-        prompt=given.prompt(),
+        prompt=prompt.model_copy(update={"semantic": semantic}),
         source=given.source,
         blend=given.blend,
         seed=given.seed or situation.seed,
