@@ -20,9 +20,11 @@ HEAVY = {
     "diffusers",
     "imagecodecs",
     "langchain_core",
+    "langchain_openai",
     "langgraph",
     "numpy",
     "open_clip",
+    "openai",
     "pyiqa",
     "rich",
     "scipy",
@@ -31,6 +33,7 @@ HEAVY = {
     "torch",
     "torchvision",
     "transformers",
+    "xgrammar",
 }
 
 
@@ -57,7 +60,15 @@ def loaded_after(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["restore", "--help"], ["train", "--help"], ["--version"], ["nope"]]
+    "words",
+    [
+        ["--help"],
+        ["restore", "--help"],
+        ["vlm", "serve", "--help"],
+        ["train", "--help"],
+        ["--version"],
+        ["nope"],
+    ],
 )
 def test_the_command_line_answers_without_heavy_imports(words: list[str]) -> None:
     loaded = loaded_after(
@@ -118,7 +129,7 @@ def test_the_wheel_holds_code_and_data(built: Path) -> None:
         entry_points = wheel.read(f"{version}/entry_points.txt").decode()
         metadata = wheel.read(f"{version}/METADATA").decode()
     assert {"conservator/__init__.py", "conservator/py.typed"} <= names
-    assert tracked(".py", ".yaml", ".txt", ".npz", ".safetensors") <= names
+    assert tracked(".py", ".yaml", ".txt", ".npz", ".safetensors", ".jinja") <= names
     assert {
         "conservator/policies/presets/balanced.yaml",
         "conservator/agent/prompts/plan.txt",

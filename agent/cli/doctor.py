@@ -24,6 +24,8 @@ _PACKAGES = (
     "langgraph",
     "langgraph-checkpoint-sqlite",
     "langchain-core",
+    "langchain-openai",
+    "xgrammar",
     "pydantic",
     "textual",
     "numpy",
@@ -55,6 +57,7 @@ def doctor(as_json: bool) -> ExitCode:
             "device": _device(),
             "memory_gib": _memory(),
             "settings": _settings(),
+            "vlm": _vlm(),
             "weights": _weights(),
             "metrics": _metrics(),
             "licences": _licences(),
@@ -64,6 +67,7 @@ def doctor(as_json: bool) -> ExitCode:
     found["problems"] = [
         *(f"weights of {w['of']} ({w['file']}) are {w['state']}; install again" for w in damaged),
         *(f"package {name} is missing; pip install {name}" for name in missing),
+        *((found["vlm"]["problem"],) if found["vlm"]["problem"] else ()),
     ]
     if as_json:
         emit_json(found)
@@ -122,6 +126,37 @@ def _settings() -> dict[str, Any]:
     from conservator.agent.settings import load_settings
 
     return load_settings().model_dump(mode="json")
+
+
+def _vlm() -> dict[str, Any]:
+    """Who would take the vision-language model's seat, and what there is to take it."""
+    from conservator.agent.errors import ConservatorError
+    from conservator.agent.settings import load_settings, settings_file
+    from conservator.agent.vlm import embedded
+    from conservator.agent.vlm.endpoint import base_url, served_models
+    from conservator.agent.vlm.opening import resolved_spec
+    from conservator.agent.vlm.serve import running_server
+
+    settings = load_settings()
+    key = settings.vlm_api_key.get_secret_value() if settings.vlm_api_key else None
+    server = running_server(settings)
+    url = settings.vlm_url or (server.url if server else None)
+    file = settings_file()
+    found: dict[str, Any] = {
+        "chosen": None,
+        "embedded": embedded.missing() or "ok",
+        "server": url,
+        "models": [],
+        "settings_file": str(file) if file.is_file() else None,
+        "problem": None,
+    }
+    try:
+        found["chosen"] = resolved_spec("auto", settings)
+        if url is not None:
+            found["models"] = list(served_models(base_url(url), api_key=key))
+    except ConservatorError as error:
+        found["problem"] = str(error)
+    return found
 
 
 def _weights() -> list[dict[str, Any]]:
@@ -218,7 +253,17 @@ def _print(found: dict[str, Any]) -> None:
     _table(
         (m["name"], "ready" if m["ready"] else f"not ready: {m['why']}") for m in found["metrics"]
     )
-    emit("settings (CONSERVATOR_*)")
+    seat = found["vlm"]
+    emit("vision-language model")
+    served = f"{seat['server']}: {', '.join(seat['models']) or 'no answer'}"
+    _table(
+        [
+            ("chosen", str(seat["chosen"])),
+            ("embedded", seat["embedded"]),
+            ("server", served if seat["server"] else "none; start one with: conservator vlm serve"),
+        ]
+    )
+    emit(f"settings (CONSERVATOR_*, or {seat['settings_file'] or 'a settings file'})")
     _table((name, str(value)) for name, value in found["settings"].items())
     emit("licences")
     for note in found["licences"]:

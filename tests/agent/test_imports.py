@@ -18,7 +18,10 @@ HEAVY = (
     "cv2",
     "langgraph",
     "langchain_core",
+    "langchain_openai",
+    "openai",
     "transformers",
+    "xgrammar",
     "skimage",
 )
 
