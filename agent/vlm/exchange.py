@@ -168,6 +168,10 @@ class _Clock:
             raise TooLateError
 
 
+class _Stop(BaseException):
+    """Ends an answer from within the model; no `Exception`, because langchain would log one as a callback's mistake."""
+
+
 class _Deadline(BaseCallbackHandler):
     """Stops a model that tells its tokens, so that an answer nobody waits for stops computing."""
 
@@ -177,7 +181,10 @@ class _Deadline(BaseCallbackHandler):
         self._clock = clock
 
     def on_llm_new_token(self, token: Any, **kwargs: Any) -> None:
-        self._clock.check()
+        try:
+            self._clock.check()
+        except (CancelledError, TooLateError) as error:
+            raise _Stop from error
 
 
 @dataclass
@@ -231,6 +238,9 @@ def _invoked(model: BaseChatModel, question: Question, clock: _Clock) -> BaseMes
         except queue.Empty:
             clock.check()
             continue
+        if isinstance(result, _Stop):
+            clock.check()
+            raise TooLateError
         if isinstance(result, BaseException):
             raise result
         return result
