@@ -6,7 +6,8 @@ The rule, kind by kind:
 2. Presence is a logarithmic opinion pool (Genest and Zidek, 1986): the log-odds of both add up, the model's weighted by how far it is
    trusted about that kind. A reading's confidence is that of what it says, so `absent, 0.9` are odds of 1 to 9. Naming nothing is a
    weak denial: a model leaves things out.
-3. The parameter is that of whoever saw the kind; where both did, the instruments', because they measure.
+3. The parameter is that of whoever saw the kind; where both did, the instruments', because they measure, except for the kinds in
+   `TOLD`, whose level the model was measured to tell better.
 
 Every finding keeps the source that its parameter comes from. An instrument's finding that the pool turns down becomes absent with the source
 `vlm`: it was the model that spoke against it.
@@ -15,7 +16,7 @@ Every finding keeps the source that its parameter comes from. An instrument's fi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from conservator.restorers.degradations.vocabulary import (
     PARAMETERS,
@@ -25,10 +26,13 @@ from conservator.restorers.degradations.vocabulary import (
     Level,
 )
 
-__all__ = ["SILENCE", "TRUST", "joined"]
+__all__ = ["SILENCE", "TOLD", "TRUST", "joined"]
 
 TRUST: Mapping[Kind, float] = dict.fromkeys(Kind, 0.5)
-"""Weight of the model's log-odds; 0 ignores it, 1 counts it like the instruments."""
+"""Weight of the model's log-odds; 0 ignores it, 1 counts it like the instruments. `evals.trust` measures it."""
+
+TOLD: frozenset[Kind] = frozenset()
+"""Kinds whose parameter is the model's where both see them; see `evals.trust`."""
 
 SILENCE = 0.3
 """Probability that a kind is there which the model did not name."""
@@ -43,6 +47,7 @@ def joined(
     *,
     scene: str = "",
     trust: Mapping[Kind, float] = TRUST,
+    told: Collection[Kind] = TOLD,
 ) -> ConditionReport:
     """The instruments' report with a model's findings worked in.
 
@@ -51,13 +56,14 @@ def joined(
         seen: what the model named, at most one finding a kind.
         scene: what the photo shows, as the model says; "" keeps the report's.
         trust: kind -> weight of the model's log-odds; 0 where a kind is not in it.
+        told: kinds whose parameter is the model's where both see them.
     """
     named = {finding.kind: finding for finding in seen if finding.level > Level.ABSENT}
     findings = []
     for kind in Kind:
         own, other = measured.finding(kind), named.get(kind)
         if own is not None:
-            findings.append(_pooled(own, other, trust.get(kind, 0.0)))
+            findings.append(_pooled(own, other, trust.get(kind, 0.0), told=kind in told))
         elif other is not None and trust.get(kind, 0.0) > 0:
             findings.append(other)
     return measured.model_copy(
@@ -65,14 +71,15 @@ def joined(
     )
 
 
-def _pooled(own: Finding, other: Finding | None, trust: float) -> Finding:
+def _pooled(own: Finding, other: Finding | None, trust: float, *, told: bool) -> Finding:
     if own.source in ("metadata", "user"):
         return own
     said = own.confidence if own.level > Level.ABSENT else 1 - own.confidence
     heard = SILENCE if other is None else other.confidence
     there = _probability(_log_odds(said) + trust * _log_odds(heard))
     if there >= 0.5:
-        chosen = own if own.level > Level.ABSENT or other is None else other
+        measured = own.level > Level.ABSENT and not told
+        chosen = own if measured or other is None else other
         if chosen.level > Level.ABSENT:
             return chosen.model_copy(update={"confidence": round(there, 4)})
         return own

@@ -89,3 +89,14 @@ def test_the_surer_the_model_the_surer_the_report(own: float) -> None:
     chances = [presence(c / 10) for c in range(11)]
     assert chances == sorted(chances)
     assert all(0 <= chance <= 1 for chance in chances)
+
+
+def test_kinds_whose_level_the_model_tells_better() -> None:
+    measured = ConditionReport(findings=(finding(Kind.NOISE, 25, 0.7),))
+    seen = [said(Kind.NOISE, 45, 0.9)]
+    found = joined(measured, seen, trust=TRUST, told={Kind.NOISE}).finding(Kind.NOISE)
+    assert found is not None
+    assert (found.value, found.source) == (45, "vlm")
+    silent = joined(measured, [], trust={}, told={Kind.NOISE}).finding(Kind.NOISE)
+    assert silent is not None
+    assert (silent.value, silent.source) == (25, "instrument")
