@@ -271,7 +271,9 @@ class _Network:
         written = spelled([token for token in ids if token not in self.ends])
         for word in limits.stop:
             written = written.split(word)[0]
-        return _Answer(text=written, asked=asked, answered=len(ids), finish=finish)
+        # A character that is cut off in its middle is not told by a server either.
+        text = written.rstrip("\ufffd")
+        return _Answer(text=text, asked=asked, answered=len(ids), finish=finish)
 
     def _matcher(self, grammar: _Grammar | None) -> Any:
         """A fresh matcher: it keeps the state of one answer. None for free text."""

@@ -1,6 +1,9 @@
 """A random network of the Qwen2.5-VL architecture, small enough for a test: what transformers and vLLM load like the real ones."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 SPECIAL = (
     "<|endoftext|>",
@@ -13,6 +16,7 @@ SPECIAL = (
     "<|video_pad|>",
 )
 TAGS = ("<tool_call>", "</tool_call>")
+CONTEXT = 8192
 _WIDTH = 128
 _PATCH = 14
 
@@ -45,7 +49,7 @@ def write_tiny_vlm(folder: Path, *, seed: int = 0) -> Path:
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
             "num_key_value_heads": 2,
-            "max_position_embeddings": 4096,
+            "max_position_embeddings": CONTEXT,
             "rope_parameters": {
                 "rope_type": "default",
                 "rope_theta": 10000.0,
@@ -91,6 +95,59 @@ def write_tiny_vlm(folder: Path, *, seed: int = 0) -> Path:
     processor.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A question, as the agent puts it, and the text to answer with."""
+
+    messages: Sequence[Any]
+    answer: str
+    tools: Sequence[dict[str, Any]] = ()
+
+
+def drill(folder: Path, lessons: Sequence[Lesson], *, steps: int = 60) -> float:
+    """Train the network in `folder` until it knows a few answers by heart; returns the last loss, in nats a token."""
+    import torch
+
+    from conservator.agent.vlm.local import LocalChat, _as_served, _loaded, _turns
+
+    network = LocalChat(model=str(folder))._network()
+    model, tokens = network.model, network.processor.tokenizer
+    prepared = []
+    for lesson in lessons:
+        turns, pictures = _turns(list(lesson.messages))
+        question = network.processor.apply_chat_template(
+            turns,
+            chat_template=network.template,
+            tools=[_as_served(tool) for tool in lesson.tools] or None,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        text = question + lesson.answer + SPECIAL[2]
+        inputs = network.processor(text=[text], images=pictures or None, return_tensors="pt")
+        asked = network.processor(text=[question], images=pictures or None, return_tensors="pt")
+        labels = inputs["input_ids"].clone()
+        labels[:, : asked["input_ids"].shape[1]] = -100
+        prepared.append((inputs, labels))
+    assert tokens.decode(prepared[0][1][0][-1:]) == SPECIAL[2]
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
+    losses: list[float] = []
+    for step in range(steps):
+        for group in optimiser.param_groups:
+            group["lr"] = 3e-3 * min(1.0, (step + 1) / 10) * (1 - step / steps)
+        losses = []
+        for inputs, labels in prepared:
+            model.model.rope_deltas = None
+            loss = model(**inputs, labels=labels).loss
+            loss.backward()
+            losses.append(float(loss.detach()))
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+    model.save_pretrained(folder)
+    _loaded.cache_clear()
+    return max(losses)
 
 
 def _vocabulary() -> dict[str, object]:
