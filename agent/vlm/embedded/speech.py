@@ -120,9 +120,7 @@ def certainty(sight: Sight, features: Tensor, conversation: Conversation) -> dic
     """How probable the tower finds each kind that is there, within a level of its own."""
     device = sight.whole_head.weight.device
     part = features[conversation.first : conversation.first + conversation.count]
-    pooled = sight.norm(part.to(device).float().mean(1))
-    both = torch.cat([pooled[1:].mean(0), pooled[0]])
-    read = sight.whole_head(both).view(len(Kind), 6).cpu()
+    read = sight.whole(part.to(device)).cpu()
     there, levels = read[:, 0].sigmoid(), read[:, 1:].softmax(-1)
     _, true = labels_of([dict(conversation.present)])
     near = torch.zeros(len(Kind), 5)

@@ -23,6 +23,8 @@ CONTRAST = 1.0
 """Added to the pixels by the image processor: with no bias anywhere before the first norm, this is what strength is compared with."""
 
 _FINE_GAIN = 16.0
+_PRIOR = (-2.0, 2.0, 0.0, 0.0, 0.0, 0.0)
+"""First biases of a head: a kind is seldom there. Without them the tower's first lesson is a large constant."""
 
 
 def patches_of(views: Tensor, patch: int = 16, merge: int = 2) -> Tensor:
@@ -129,15 +131,26 @@ class Sight(nn.Module):
         super().__init__()
         self.visual = visual
         kinds = len(Kind)
-        self.norm = nn.LayerNorm(width)
+        # Normed over pictures: what all of them share would drown what tells them apart.
+        self.near, self.far = nn.BatchNorm1d(width), nn.BatchNorm1d(width)
         self.crop_head = nn.Linear(width, kinds * 6)
         self.overview_head = nn.Linear(width, kinds * 6)
         self.whole_head = nn.Linear(2 * width, kinds * 6)
+        for head in (self.crop_head, self.overview_head, self.whole_head):
+            nn.init.normal_(head.weight, 0, 0.02)
+            with torch.no_grad():
+                head.bias.view(kinds, 6)[:] = torch.tensor(_PRIOR)
         self.features = tower_features
 
     def compile_tower(self) -> None:
         """Fuse the small operations between the products: half the time of a step, for a minute at the start."""
         self.features = torch.compile(tower_features, dynamic=False)
+
+    def whole(self, features: Tensor) -> Tensor:
+        """Read one picture's features (views, tokens, width), its overview first: (kinds, 6)."""
+        pooled = features.float().mean(1)
+        both = torch.cat([self.near(pooled[1:]).mean(0), self.far(pooled[:1])[0]])
+        return self.whole_head(both).view(len(Kind), 6)
 
     def forward(self, crops: Tensor, overviews: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Read (B, N, 3, S, S) crops and (B, 3, S, S) overviews.
@@ -147,8 +160,8 @@ class Sight(nn.Module):
         """
         b, n = crops.shape[:2]
         seen = self.features(self.visual, torch.cat([crops.flatten(0, 1), overviews]))
-        pooled = self.norm(seen.float().mean(1))
-        near, far = pooled[: b * n], pooled[b * n :]
+        pooled = seen.float().mean(1)
+        near, far = self.near(pooled[: b * n]), self.far(pooled[b * n :])
         both = torch.cat([near.view(b, n, -1).mean(1), far], dim=1)
         shape = (len(Kind), 6)
         return (
