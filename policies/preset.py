@@ -102,6 +102,7 @@ class VlmRules(_Data):
         share: of the run's remaining seconds that a question may take, so that a slow model leaves time to restore.
         max_calls: questions in a run, repaired ones counted twice.
         max_tokens: tokens in a run, both directions, as far as the model reports them.
+        beside: where a model's plan differs from the policy's, the policy's own first candidate is tried as well.
         tie: gain below which "no difference" is a veto; see `conservator.policies.opinion`.
     """
 
@@ -109,6 +110,7 @@ class VlmRules(_Data):
     share: float = Field(default=0.3, gt=0, le=1)
     max_calls: int = Field(default=40, ge=0)
     max_tokens: int = Field(default=200_000, ge=0)
+    beside: bool = True
     tie: float = Field(default=0.1, ge=0)
 
 

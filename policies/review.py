@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from conservator.policies.attempt import ORIGINAL, ToolCall, find_attempt
-from conservator.policies.planner import Situation, actionable, uncovered
+from conservator.policies.planner import Plan, Situation, actionable, uncovered
 from conservator.policies.targets import KindTarget
 from conservator.restorers.card import RestorerCard
 from conservator.restorers.degradations.vocabulary import (
@@ -14,27 +14,35 @@ from conservator.restorers.degradations.vocabulary import (
     severity_of,
 )
 
-__all__ = ["offered", "review", "treatable"]
+__all__ = ["beside", "offered", "review", "treatable"]
 
 _FAR = 0.5
 """Two levels."""
+_NEAR = 0.125
+"""Half a level."""
 _RANKED = 2
 
 
 def treatable(situation: Situation) -> dict[Kind, Finding | None]:
     """Kinds that a proposal may name, with what was measured of them on the best node.
 
-    What was found, what a target of the user's names (None where nobody measured it), and what a treatment brought to light.
+    What was found, unless hardly anybody believes it or the policy leaves the kind alone; what a target of the user's names (None where
+    nobody measured it); and what a treatment brought to light.
     """
+    preset = situation.preset
     found: dict[Kind, Finding | None] = {
-        f.kind: f for f in situation.report.findings if f.level > Level.ABSENT
+        f.kind: f
+        for f in situation.report.findings
+        if f.level > Level.ABSENT
+        and f.kind not in preset.leave
+        and f.confidence >= preset.asked_confidence
     }
     for target in situation.targets:
         if isinstance(target, KindTarget):
             found.setdefault(target.kind, situation.report.finding(target.kind))
     best = find_attempt(situation.attempts, situation.best)
     if best is not None:
-        todo = actionable(situation.report, situation.preset, situation.targets)
+        todo = actionable(situation.report, preset, situation.targets)
         found |= {f.kind: f for f in uncovered(best, todo, situation)}
     return found
 
@@ -88,6 +96,31 @@ def review(call: ToolCall, situation: Situation) -> str:
         for other in tried
     )
     return f"{call} was tried already; change it" if repeats else ""
+
+
+def beside(proposal: Plan, own: Plan, situation: Situation) -> Plan:
+    """A model's plan with the policy's own first candidate behind it, where that is another one and there is room for both.
+
+    So a poor proposal costs a tool call and no quality: the better candidate wins.
+    """
+    made = [a for a in situation.attempts if a.status != "failed"]
+    left = min(situation.preset.max_attempts - len(made), situation.room)
+    if not situation.preset.vlm.beside or not own.calls or len(proposal.calls) >= left:
+        return proposal
+    first = own.calls[0]
+    if any(_alike(first, call) for call in proposal.calls):
+        return proposal
+    return proposal.model_copy(update={"calls": (*proposal.calls, first)})
+
+
+def _alike(one: ToolCall, other: ToolCall) -> bool:
+    """The same treatment, every strength within half a level."""
+    if not one.same_treatment(other) or one.blend != other.blend or one.reuses != other.reuses:
+        return False
+    return all(
+        abs(severity_of(kind, value) - severity_of(kind, other.prompt.degradations[kind])) <= _NEAR
+        for kind, value in one.prompt.degradations.items()
+    )
 
 
 def _beyond(kind: Kind, strength: float, measured: float) -> bool:

@@ -8,6 +8,7 @@ from conservator.agent.events import LimitReached, Planned
 from conservator.agent.state import told
 from conservator.policies import planner
 from conservator.policies.planner import Plan
+from conservator.policies.review import beside
 
 if TYPE_CHECKING:
     from conservator.agent.context import RunContext
@@ -31,7 +32,7 @@ def plan(state: RunState, context: RunContext) -> dict[str, Any]:
             )
         update = told(state, answer.asked)
         if answer.plan is not None:
-            chosen, decided_by = answer.plan, "vlm"
+            chosen, decided_by = beside(answer.plan, chosen, situation), "vlm"
         # The answer may have taken the time that its calls would need.
         limit = context.clock.limit(spent)
     if limit is not None:

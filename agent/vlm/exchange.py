@@ -100,6 +100,8 @@ def ask(
     clock = _Clock(allowance)
     account = _Account(question.name, about, clock)
     for _ in range(_TRIES):
+        if allowance.seconds <= 0:
+            return Exchange(None, account.line("skipped"))
         if account.calls >= allowance.calls or account.tokens >= allowance.tokens:
             account.notes.append("the budget for the vision-language model is spent")
             return Exchange(None, account.line("skipped" if account.calls == 0 else "refused"))

@@ -6,10 +6,10 @@ import pytest
 
 from conservator.policies.acceptance import Measurement, Verdict
 from conservator.policies.attempt import Attempt, ToolCall
-from conservator.policies.planner import Situation
+from conservator.policies.planner import Plan, Situation
 from conservator.policies.preferences import Preferences
-from conservator.policies.preset import load_preset
-from conservator.policies.review import offered, review, treatable
+from conservator.policies.preset import VlmRules, load_preset
+from conservator.policies.review import beside, offered, review, treatable
 from conservator.policies.targets import parse_targets
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import ConditionReport, Finding, Kind, Level
@@ -105,6 +105,34 @@ def test_what_nobody_found_is_refused_unless_a_target_names_it() -> None:
     assert "rain was not found" in review(call(rain=60), situation(found(Kind.NOISE, 25)))
     asked = situation(found(Kind.NOISE, 25), targets=parse_targets("rain<=low", metrics={}))
     assert review(call(rain=60), asked) == ""
+
+
+def test_what_the_policy_leaves_or_hardly_anybody_believes_is_refused() -> None:
+    assert "mask was not found" in review(call(mask=0.1), situation(found(Kind.MASK, 0.1)))
+    doubtful = situation(found(Kind.NOISE, 25, confidence=0.2))
+    assert "noise was not found" in review(call(noise=25), doubtful)
+    asked = situation(found(Kind.MASK, 0.1), targets=parse_targets("mask<=low", metrics={}))
+    assert review(call(mask=0.1), asked) == ""
+
+
+def test_the_policys_own_candidate_is_tried_beside_another_one() -> None:
+    state = situation(found(Kind.NOISE, 25), found(Kind.HAZE, 1.0))
+    own = Plan(calls=(call(noise=25, haze=1.0), call("classical-dct", noise=25)), reason="own")
+
+    def tried(*calls: ToolCall, **facts: object) -> list[str]:
+        there = state.model_copy(update=facts)
+        return [str(c) for c in beside(Plan(calls=calls, reason="vlm"), own, there).calls]
+
+    other = call("classical-dct", noise=25)
+    assert tried(other) == [str(other), str(own.calls[0])]
+    # As good as the same: nothing is tried twice.
+    assert len(tried(call(noise=27, haze=1.05))) == 1
+    assert len(tried(call(noise=45, haze=1.0))) == 2
+    # No room for both: the model's goes first.
+    assert tried(other, room=1) == [str(other)]
+    assert tried(other, preset=state.preset.model_copy(update={"max_attempts": 1})) == [str(other)]
+    alone = state.preset.model_copy(update={"vlm": VlmRules(beside=False)})
+    assert tried(other, preset=alone) == [str(other)]
 
 
 def test_sources_exist_and_were_not_refused() -> None:

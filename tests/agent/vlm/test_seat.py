@@ -194,6 +194,17 @@ def test_malformed_conditions_are_refused_once_then_the_instruments_stand(
     assert again.report.scene == "a woman"
 
 
+def test_the_better_of_its_candidate_and_the_policys_wins(noisy: np.ndarray, quick: Preset) -> None:
+    two = quick.model_copy(update={"max_attempts": 2})
+    weak = calls(("classical-nlm", {"noise": 4.0}))
+    result = restore(noisy, policy=two, vlm=ScriptedChat(SEEN, weak, BETTER, BETTER))
+    first, second = result.attempts
+    assert (first.call.decided_by, second.call.decided_by) == ("vlm", "policy")
+    assert second.gain > first.gain
+    assert result.best == second.id
+    assert result.decided["plan"] == "policy"
+
+
 def test_a_clean_photo_is_left_alone_whatever_it_says(clean: np.ndarray, one: Preset) -> None:
     model = ScriptedChat(SEEN, DENOISE, BETTER)
     result = restore(clean, policy=one, vlm=model)
