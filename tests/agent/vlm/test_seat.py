@@ -196,7 +196,7 @@ def test_malformed_conditions_are_refused_once_then_the_instruments_stand(
 
 def test_the_better_of_its_candidate_and_the_policys_wins(noisy: np.ndarray, quick: Preset) -> None:
     two = quick.model_copy(update={"max_attempts": 2})
-    weak = calls(("classical-nlm", {"noise": 4.0}))
+    weak = calls(("classical-nlm", {"noise": 24.0, "blend": 0.05}))
     result = restore(noisy, policy=two, vlm=ScriptedChat(SEEN, weak, BETTER, BETTER))
     first, second = result.attempts
     assert (first.call.decided_by, second.call.decided_by) == ("vlm", "policy")
