@@ -100,7 +100,8 @@ def renew_table(run: RunFolder, document: Path, metrics: Sequence[str] = ()) -> 
     try:
         text = document.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{document} cannot be read: {error}") from error
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{document} cannot be read: {why}") from error
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
@@ -119,7 +120,9 @@ def known_metrics(summary: Mapping[str, Any], asked: Sequence[str]) -> list[str]
     there = summary["metrics"]
     unknown = [name for name in asked if name not in there]
     if unknown:
-        raise UsageError(f"the run has no metric {unknown[0]!r}; it has: {', '.join(there)}")
+        raise UsageError(
+            f"the run has no metric {unknown[0]!r}; it has: {', '.join(there) or 'none'}"
+        )
     return list(dict.fromkeys(asked))
 
 

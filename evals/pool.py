@@ -145,6 +145,7 @@ class _Process:
                 "-m",
                 "conservator.evals.worker",
                 str(self.run),
+                str(os.getpid()),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=self.log,

@@ -20,6 +20,7 @@ from conservator.evals.log import RunFolder
 from conservator.evals.pool import Pool, Progress
 from conservator.evals.provenance import data_fingerprint, provenance
 from conservator.evals.sample import AnswerRecord, Request, SampleSpec
+from conservator.evals.scorers import check_metrics
 from conservator.evals.summary import summarise
 from conservator.evals.systems import build
 from conservator.evals.task import Task, load_suite
@@ -59,6 +60,7 @@ def plan(
     images: str | Path,
     *,
     systems: Sequence[str] | None = None,
+    metrics: Sequence[str] | None = None,
     limit: int | None = None,
     sample_ids: Collection[str] | None = None,
     seed: int = 0,
@@ -66,7 +68,8 @@ def plan(
     """What a run would do: the task, its systems (`untouched` among them), its samples.
 
     Raises:
-        UsageError: an unknown suite or system, or no sample.
+        UsageError: an unknown suite, system or metric, or no sample.
+        BackendMissingError: a metric or a data set that is not on this disk.
     """
     task = suite if isinstance(suite, Task) else load_suite(suite)
     chosen = tuple(dict.fromkeys(systems or task.systems))
@@ -74,6 +77,7 @@ def plan(
         chosen = ("untouched", *chosen)
     for name in chosen:
         build(name)
+    check_metrics(task.scorers, metrics or ())
     listing = specs(task, images, seed=seed, limit=limit, sample_ids=sample_ids or None)
     if not listing.samples:
         raise UsageError(f"no samples for {task.key} in {images}{_asked(sample_ids)}")
@@ -126,7 +130,13 @@ def run_suite(
         OutputError: the folder cannot be written.
     """
     task, chosen, listing = plan(
-        suite, images, systems=systems, limit=limit, sample_ids=sample_ids, seed=seed
+        suite,
+        images,
+        systems=systems,
+        metrics=metrics,
+        limit=limit,
+        sample_ids=sample_ids,
+        seed=seed,
     )
     folder = Path(out)
     if overwrite:

@@ -22,7 +22,7 @@ from conservator.evals.fidelity import fidelity, psnr, sized_as
 from conservator.evals.perception import sample_scores
 from conservator.evals.sample import Answer, Image, Sample
 from conservator.restorers.degradations.vocabulary import Kind, severity_of
-from conservator.restorers.errors import UnknownNameError
+from conservator.restorers.errors import BackendMissingError, UnknownNameError
 from conservator.tools.instruments import measure
 from conservator.tools.iqa import available
 from conservator.tools.iqa import score as iqa_score
@@ -32,6 +32,7 @@ __all__ = [
     "FULL_REFERENCE",
     "NO_REFERENCE",
     "UNCHANGED_DB",
+    "check_metrics",
     "score",
 ]
 
@@ -166,3 +167,27 @@ _FROM_PICTURES: dict[str, Callable[[Answer, Sample, Sequence[str] | None], dict[
 }
 FAMILIES = (*_FROM_PICTURES, "perception")
 """Of scores."""
+_NAMES = {
+    "full-reference": ("psnr", "ssim", *FULL_REFERENCE),
+    "no-reference": NO_REFERENCE,
+    "self": ("psnr_to_input", "unchanged"),
+    "control": ("change_255", "left"),
+    "perception": ("presence_f1", "level_accuracy"),
+}
+"""Family -> the metrics that it can give."""
+
+
+def check_metrics(families: Iterable[str], metrics: Iterable[str]) -> None:
+    """See that scorers can give what was asked for, before an hour of measuring.
+
+    Raises:
+        UnknownNameError: a metric that no family gives.
+        BackendMissingError: one whose weights are not on this disk.
+    """
+    known = [name for family in families for name in _NAMES[family]]
+    states = available()
+    for name in metrics:
+        if name not in known:
+            raise UnknownNameError("metric of this suite", name, known)
+        if name in states and not states[name].ready:
+            raise BackendMissingError(f"metric {name} cannot run: {states[name].why}")

@@ -12,8 +12,8 @@ A system is written `NAME` or `NAME:option=value,option=value`:
 - `agent`: the whole agent; `policy=`, `seconds=`, `vlm=` as on the command line (`none`, `embedded`, `served`, a URL; default: auto).
 - `instruments`, `vlm`, `instruments+vlm`: no picture, only what the instruments, a vision-language model, or both say is wrong;
   `model=` names the model as `vlm=` does.
-- `classical`, `oracle`: led by the ground truth, so ceilings and not methods: at each step the call that gains most PSNR,
-  among the classical tools or among all restorers, until none gains.
+- `classical`, `oracle`: led by the ground truth, so ceilings and not methods: the calls that gain most PSNR, among the
+  classical tools or among all restorers, most gain first or in the policy's order, whichever ends better.
 - `command:PROGRAM {in} {out}`: any program; it reads one file and writes another.
 """
 
@@ -337,24 +337,48 @@ def _classical_tools() -> tuple[str, ...]:
 
 
 def _ceiling(restorers: tuple[str, ...], sample: Sample, seed: int) -> Answer:
-    """Greedy by ground truth: each step takes the call that gains most PSNR."""
+    """The better of two climbs: whatever gains most first, and kind after kind in the policy's order.
+
+    Each goes wrong alone: light gains most, but noise is easier to take off before it is brightened.
+    """
     if sample.clean is None or sample.truth is None:
         raise PromptError(f"no ground truth for {sample.spec.picture}; a ceiling needs one")
-    clean, left = sample.clean, dict(sample.truth.degradations)
-    image, steps = sample.degraded, []
-    best = psnr(sized_as(image, clean), clean)
+    clean, true = sample.clean, sample.truth.degradations
+    climb = partial(_climbed, restorers, clean, seed)
+    best = climb(_Path(sample.degraded), true)
+    if len(true) > 1:
+        path = _Path(sample.degraded)
+        for kind in in_treatment_order(true):
+            path = climb(path, {kind: true[kind]})
+        best = max(best, path, key=lambda p: psnr(sized_as(p.image, clean), clean))
+    return Answer(image=best.image, tools=len(best.steps), details={"steps": list(best.steps)})
+
+
+@dataclass(frozen=True)
+class _Path:
+    """A picture, and the calls that led to it."""
+
+    image: Image
+    steps: tuple[str, ...] = ()
+
+
+def _climbed(
+    restorers: tuple[str, ...], clean: Image, seed: int, path: _Path, kinds: Mapping[Kind, float]
+) -> _Path:
+    """From a picture on, each step the call that gains most PSNR, until none gains or no kind is left."""
+    left, best = dict(kinds), psnr(sized_as(path.image, clean), clean)
     while left:
         tried: list[tuple[float, Image, str, dict[Kind, float]]] = []
         for name, asked in _calls(restorers, left):
-            result = _call(name, image, RestorationPrompt(degradations=asked), seed)
+            result = _call(name, path.image, RestorationPrompt(degradations=asked), seed)
             tried.append((psnr(sized_as(result, clean), clean), result, name, asked))
-        score, result, name, asked = max(tried, key=lambda t: t[0], default=(0.0, image, "", {}))
+        score, result, name, asked = max(tried, key=lambda t: t[0], default=(0.0, clean, "", {}))
         if score <= best:
             break
-        image, best = result, score
-        steps.append(f"{name}({','.join(f'{k.value}={v:.4g}' for k, v in asked.items())})")
+        said = ",".join(f"{kind.value}={value:.4g}" for kind, value in asked.items())
+        path, best = _Path(result, (*path.steps, f"{name}({said})")), score
         left = {kind: value for kind, value in left.items() if kind not in asked}
-    return Answer(image=image, tools=len(steps), details={"steps": steps})
+    return path
 
 
 def _calls(

@@ -1,7 +1,7 @@
 """A worker process: answers samples with resident models, one JSON line a request, one a record.
 
-Started by the runner as `python -m conservator.evals.worker RUN`. For each system of a `Request` it says `{"begin": system}` when
-the clock starts and `{"record": AnswerRecord}` when it is done, then `{"end": sample_id}`.
+Started by the runner, which it does not outlive, as `python -m conservator.evals.worker RUN PID`. For each system of a `Request` it
+says `{"begin": system}` when the clock starts and `{"record": AnswerRecord}` when it is done, then `{"end": sample_id}`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +31,9 @@ __all__ = ["Worker", "main"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+GRACE_S = 10.0
+"""What a worker has to end in before it is killed."""
 
 
 class Worker:
@@ -194,8 +199,24 @@ def main(arguments: list[str] | None = None) -> int:
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    serve(Path(given[0]), sys.stdin, channel)
+    # Also where it was ignored when the runner was started (`nohup`, `&` in a script).
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=_end_with, args=(int(given[1]),), daemon=True).start()
+    try:
+        serve(Path(given[0]), sys.stdin, channel)
+    except KeyboardInterrupt:
+        return 130
     return 0
+
+
+def _end_with(runner: int) -> None:
+    """End when the runner is gone: a resumed run must not share the machine with what nobody waits for."""
+    while os.getppid() == runner:
+        time.sleep(1)
+    # Unwinds, so that nothing stays in the temporary folder; then all that was started here.
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(GRACE_S)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

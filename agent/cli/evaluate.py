@@ -112,7 +112,13 @@ def run(
 
     if dry_run:
         task, chosen, listing = runner.plan(
-            suite, images, systems=systems, limit=limit, sample_ids=sample_ids, seed=seed
+            suite,
+            images,
+            systems=systems,
+            metrics=metrics,
+            limit=limit,
+            sample_ids=sample_ids,
+            seed=seed,
         )
         if as_json:
             emit_json(
@@ -266,4 +272,6 @@ def _tell(done: Run, *, fail_on_error: bool, as_json: bool) -> ExitCode:
                 f"{len(done.failed)} of {len(done.records)} answers are missing; the summary lists them"
             )
         emit_path(done.folder)
-    return ExitCode.FAILED if fail_on_error and done.failed else ExitCode.DONE
+    # A run in which nothing was measured has failed, whatever is tolerated.
+    tolerated = len(done.records) - 1 if not fail_on_error else 0
+    return ExitCode.FAILED if len(done.failed) > tolerated else ExitCode.DONE

@@ -140,5 +140,7 @@ def workers_option(function: _F) -> _F:
 def fail_on_error_option(function: _F) -> _F:
     """`--fail-on-error`."""
     return click.option(
-        "--fail-on-error", is_flag=True, help="Exit with 1 when an answer is missing."
+        "--fail-on-error",
+        is_flag=True,
+        help="Exit with 1 when one answer is missing, not only when all are.",
     )(function)

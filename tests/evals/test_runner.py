@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,11 +117,7 @@ def test_killed_and_resumed_is_as_if_uninterrupted(images: Path, tmp_path: Path)
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if (broken / "samples.jsonl").exists() and len(keys(broken)) >= 5:
-            break
-        time.sleep(0.02)
+    until(lambda: (broken / "samples.jsonl").exists() and len(keys(broken)) >= 5)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     before = keys(broken)
@@ -234,27 +231,52 @@ def test_nothing_is_put_aside_for_longer_than_a_sample(
     assert not list(aside.iterdir())
 
 
-def test_interrupted_while_busy_ends_at_once(images: Path, tmp_path: Path) -> None:
-    task, out = tmp_path / "mini.yaml", tmp_path / "run"
+def test_stopped_while_busy_leaves_nobody_working(images: Path, tmp_path: Path) -> None:
+    task = tmp_path / "mini.yaml"
     task.write_text(json.dumps(TASK.model_dump(mode="json")))
-    command = [
-        *(sys.executable, "-m", "conservator.agent.cli.main", "eval", "run", str(task)),
-        *("--images", str(images), "--out", str(out), "--metric", "psnr", "--workers", "1"),
-        *("--system", f"command:sh -c 'touch {tmp_path}/busy; sleep 600' {{in}} {{out}}"),
-    ]
     environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-    process = subprocess.Popen(
-        command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True
-    )
+    for number in (signal.SIGINT, signal.SIGKILL):
+        out, busy = tmp_path / number.name, tmp_path / f"{number.name}.pid"
+        command = [
+            *(sys.executable, "-m", "conservator.agent.cli.main", "eval", "run", str(task)),
+            *("--images", str(images), "--out", str(out), "--metric", "psnr", "--workers", "1"),
+            *("--system", f"command:sh -c 'echo $$ > {busy}; exec sleep 600' {{in}} {{out}}"),
+        ]
+        process = subprocess.Popen(
+            command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        )
+        until(lambda busy=busy: busy.exists() and busy.read_text().strip())
+        process.send_signal(number)
+        _, said = process.communicate()
+        if number == signal.SIGINT:
+            assert process.returncode == 130
+            assert said.strip().endswith(f"go on with: conservator eval resume {out}")
+        until(lambda busy=busy: not running(int(busy.read_text())))
+        assert RunFolder.open(out).config["status"] == "started"
+        assert len(keys(out)) == 1
+
+
+def until(happened: Callable[[], object]) -> None:
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (tmp_path / "busy").exists():
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert said.strip().splitlines()[-1].endswith(f"conservator eval resume {out}")
-    assert RunFolder.open(out).config["status"] == "started"
-    assert len(keys(out)) == 1
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def running(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+
+
+def test_metrics_that_would_not_come_are_refused_before_the_run(
+    images: Path, tmp_path: Path
+) -> None:
+    for metric in ("nope", "piqe"):
+        with pytest.raises(UnknownNameError, match=metric):
+            run_suite(TASK, images, tmp_path / "run", metrics=["psnr", metric])
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_in_use_is_refused_with_the_ways_out(images: Path, tmp_path: Path) -> None:

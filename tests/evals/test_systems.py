@@ -81,6 +81,18 @@ def test_the_oracle_is_at_least_as_good_as_each_call(sample: Sample) -> None:
     assert all("noise=25" in step for step in steps)
 
 
+def test_a_ceiling_takes_noise_off_before_it_brightens(sample: Sample) -> None:
+    """Light gains most, but the noise that was brightened with it is hard to take off."""
+    assert sample.clean is not None
+    rng = np.random.default_rng(5)
+    dark = (sample.clean * 0.6 + rng.normal(0, 25 / 255, sample.clean.shape)).astype(np.float32)
+    degraded = (np.round(np.clip(dark, 0, 1) * 255) / 255).astype(np.float32)
+    truth = RestorationPrompt(degradations={Kind.LOW_LIGHT: 0.8, Kind.NOISE: 25})
+    both = Sample(sample.spec, degraded, sample.clean, truth, sample.path)
+    steps = build("classical").answer(both, seed=0, seconds=60).details["steps"]
+    assert ["noise" in step for step in steps] == [True, False]
+
+
 def test_instruments_report_and_the_agent_tells_its_steps(sample: Sample) -> None:
     answer = build("instruments").answer(sample, seed=0, seconds=60)
     assert answer.image is None
