@@ -208,7 +208,13 @@ def start(
     log = folder / _LOG
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as stream:
+        stream = log.open("wb")
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {str(log)!r}: {error.strerror or error}; set CONSERVATOR_STATE_DIR"
+        ) from error
+    try:
+        with stream:
             process = subprocess.Popen(
                 command,
                 env=os.environ | environment_of(options),

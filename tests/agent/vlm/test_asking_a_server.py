@@ -97,6 +97,21 @@ def test_the_command_line_asks_too(
     assert "unknown vision-language model 'gpt'" in capfd.readouterr().err
 
 
+def test_the_doctor_tells_who_would_answer(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with openai_server() as server:
+        monkeypatch.setenv("CONSERVATOR_VLM", "auto")
+        monkeypatch.setenv("CONSERVATOR_VLM_URL", server.url)
+        main(["doctor", "--json"])
+        found = json.loads(capfd.readouterr().out)
+    assert found["vlm"]["chosen"] == "served"
+    assert found["vlm"]["models"] == ["seer"]
+    main(["doctor", "--json"])
+    found = json.loads(capfd.readouterr().out)
+    assert any(server.url in problem for problem in found["problems"])
+
+
 def test_status_and_stop_without_a_server(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["vlm", "status"]) == 3
     assert "no server runs" in capfd.readouterr().out

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import openai_server
-from conservator import BackendMissingError, MissingFileError, UsageError
+from conservator import BackendMissingError, MissingFileError, OutputError, UsageError
 from conservator.agent.settings import Settings
 from conservator.agent.vlm.endpoint import healthy, served_models
 from conservator.agent.vlm.opening import open_vlm, resolved_spec
@@ -141,6 +141,13 @@ def test_what_never_gets_ready_is_stopped(options: ServeOptions, settings: Setti
 def test_a_taken_port_is_refused(options: ServeOptions, settings: Settings) -> None:
     with openai_server.openai_server(port=options.port), pytest.raises(UsageError, match="--port"):
         start(options, settings)
+
+
+def test_a_state_folder_that_is_none_is_named(options: ServeOptions, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(OutputError, match="CONSERVATOR_STATE_DIR"):
+        start(options, Settings(state_dir=file))
 
 
 def test_no_vllm_is_a_missing_backend(options: ServeOptions, settings: Settings) -> None:
