@@ -115,13 +115,9 @@ def write_directory(
     """
     import copy
 
-    from transformers import (
-        GenerationConfig,
-        Qwen2_5_VLProcessor,
-        Qwen2VLImageProcessor,
-        Qwen2VLVideoProcessor,
-    )
+    import transformers
 
+    made: Any = transformers
     unit = (PATCH * MERGE) ** 2
     shape: dict[str, Any] = {
         "patch_size": PATCH,
@@ -131,14 +127,15 @@ def write_directory(
         "image_mean": [-CONTRAST] * 3,
         "image_std": [1.0] * 3,
     }
-    processor = Qwen2_5_VLProcessor(
-        Qwen2VLImageProcessor(**shape),
+    processor = made.Qwen2_5_VLProcessor(
+        made.Qwen2VLImageProcessor(**shape),
         tokenizer,
-        Qwen2VLVideoProcessor(**shape),
+        made.Qwen2VLVideoProcessor(**shape),
         chat_template=CHAT_TEMPLATE.read_text(encoding="utf-8"),
     )
-    half = copy.deepcopy(model).to(torch.float16)
-    half.generation_config = GenerationConfig(
+    half: Any = copy.deepcopy(model)
+    half = half.cpu().half()
+    half.generation_config = made.GenerationConfig(
         eos_token_id=SPECIAL.index("<|im_end|>"),
         pad_token_id=SPECIAL.index("<|endoftext|>"),
         do_sample=False,
@@ -146,4 +143,6 @@ def write_directory(
     folder.mkdir(parents=True, exist_ok=True)
     half.save_pretrained(folder)
     processor.save_pretrained(folder)
+    # Where transformers before 5 looks for it.
+    processor.image_processor.save_pretrained(folder)
     return folder

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -78,7 +78,8 @@ def tokenizer_of(
     bpe.add_tokens(tags)
     bpe.add_tokens([AddedToken(text, special=False, normalized=False) for text in fixed])
     bpe.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in SPECIAL])
-    return PreTrainedTokenizerFast(
+    built: Any = PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerFast = built(
         tokenizer_object=bpe,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
@@ -87,3 +88,4 @@ def tokenizer_of(
         model_max_length=4096,
         chat_template=CHAT_TEMPLATE.read_text(encoding="utf-8"),
     )
+    return tokenizer

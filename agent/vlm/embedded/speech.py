@@ -83,7 +83,8 @@ def words_of(
         for known in fixed:
             text = text.replace(known, "")
         texts += [text, conversation.answer]
-    texts += [*fixed, *(kind.value for kind in Kind)] * 5
+    roles = ("system\n", "user\n", "assistant\n")
+    texts += [*fixed, *roles, *(kind.value for kind in Kind)] * 20
     return tokenizer_of(texts, vocabulary, fixed)
 
 

@@ -50,7 +50,8 @@ def filters(count: int, patch: int = 16) -> Tensor:
 
     def wave(u: int, v: int, colour: Tensor) -> Tensor:
         gain = _FINE_GAIN * min(1.0, ((u + v) / patch) ** 1.2)
-        return gain * waves[u][:, None] * waves[v] * colour
+        shape: Tensor = gain * waves[u][:, None] * waves[v] * colour
+        return shape
 
     level = torch.full((patch, patch), 1 / (patch**2 * (0.5 + CONTRAST)))
     bank = [level * c for c in (luma / luma.sum(), *(4 * c for c in chroma), _colour(1, 0, 0))]
@@ -81,9 +82,6 @@ def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def tower_features(visual: Any, views: Tensor) -> Tensor:
     """What transformers' tower makes of (N, 3, SIDE, SIDE), [0, 1]: (N, tokens, text width)."""
-    from transformers.modeling_utils import PreTrainedModel
-
-    assert isinstance(visual, PreTrainedModel)
     config = visual.config
     patch, merge = config.patch_size, config.spatial_merge_size
     x = patches_of(views, patch, merge)
@@ -104,7 +102,8 @@ def tower_features(visual: Any, views: Tensor) -> Tensor:
         x = x + mlp.down_proj(F.silu(mlp.gate_proj(y)) * mlp.up_proj(y))
     merger = visual.merger
     x = _normed(merger.ln_q, x).reshape(n, tokens // merge**2, width * merge**2)
-    return merger.mlp(x)
+    features: Tensor = merger.mlp(x)
+    return features
 
 
 def _normed(norm: nn.Module, x: Tensor) -> Tensor:
@@ -115,10 +114,10 @@ def _normed(norm: nn.Module, x: Tensor) -> Tensor:
 
 
 def _rotary(visual: Any, side: int, merge: int) -> tuple[Tensor, Tensor]:
-    from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl as qwen
+    from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
 
-    grid = torch.tensor([[1, side, side]])
-    places = qwen.get_vision_position_ids(grid, merge)
+    qwen: Any = modeling_qwen2_5_vl
+    places = qwen.get_vision_position_ids(torch.tensor([[1, side, side]]), merge)
     device = visual.patch_embed.proj.weight.device
     cos, sin = visual.rotary_pos_emb(torch.zeros(1, device=device), places.to(device))
     return cos, sin
@@ -150,7 +149,8 @@ class Sight(nn.Module):
         """Read one picture's features (views, tokens, width), its overview first: (kinds, 6)."""
         pooled = features.float().mean(1)
         both = torch.cat([self.near(pooled[1:]).mean(0), self.far(pooled[:1])[0]])
-        return self.whole_head(both).view(len(Kind), 6)
+        read: Tensor = self.whole_head(both)
+        return read.view(len(Kind), 6)
 
     def forward(self, crops: Tensor, overviews: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Read (B, N, 3, S, S) crops and (B, 3, S, S) overviews.

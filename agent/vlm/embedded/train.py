@@ -87,9 +87,9 @@ def train(
         )
         if stage == 1:
             return out / "tower" / "state.pt"
-    else:
-        _load(sight, out / "tower" / "state.pt")
     gather(bank, out / "conversations", amounts or Amounts(), seed=seed, say=say)
+    if stage is not None:
+        _load(sight, out / "tower" / "state.pt")
     views, conversations = read(out / "conversations")
     tokenizer = words_of(conversations)
     sight = sight.to(where).eval()
