@@ -12,6 +12,7 @@ from PIL import Image
 
 from conservator import Kind, restore, resume
 from conservator.agent.cli.narration import narrated
+from conservator.agent.events import Event, Judged
 from conservator.agent.prompts import prompts_sha256
 from conservator.agent.vlm.exchange import Allowance
 from conservator.agent.vlm.questions import COMPACT_VIEWS, Views
@@ -292,6 +293,29 @@ def test_cancelling_does_not_wait_for_an_answer(
     done = resume(tmp_path / "run", vlm=ScriptedChat(SEEN, DENOISE, BETTER))
     assert done.changed
     assert done.decided["condition"] == "instruments+vlm"
+
+
+def test_a_resumed_run_remembers_what_was_said(
+    noisy: np.ndarray, quick: Preset, tmp_path: Path
+) -> None:
+    cancel = threading.Event()
+
+    def heard(event: Event) -> None:
+        if isinstance(event, Judged):
+            cancel.set()
+
+    model = ScriptedChat(SEEN, DENOISE, BETTER)
+    first = restore(
+        noisy, policy=quick, vlm=model, cancel=cancel, on_event=heard, run_dir=tmp_path / "run"
+    )
+    assert first.outcome == "cancelled"
+    done = resume(tmp_path / "run", vlm=ScriptedChat(WORSE, WORSE, WORSE))
+    assert done.vlm.asked[:3] == first.vlm.asked
+    assert done.attempts[0].opinion == first.attempts[0].opinion
+    assert done.best == "a1"
+    alone = resume(tmp_path / "run", vlm=None)
+    assert alone.vlm is not None
+    assert alone.vlm.asked == done.vlm.asked
 
 
 def test_a_cancelled_question_raises() -> None:
