@@ -6,21 +6,19 @@ with the server's own grammars, tool calls in hermes form. So one directory give
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_messages
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
@@ -29,6 +27,7 @@ from pydantic import Field
 
 from conservator.agent.vlm.hermes import CHAT_TEMPLATE, bound_choice, read_answer, structural_tag
 from conservator.agent.vlm.structured import Method, Schema, structured
+from conservator.agent.vlm.turns import as_served, turns_of
 from conservator.restorers.errors import (
     BackendMissingError,
     MissingFileError,
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 __all__ = ["LocalChat"]
 
 _ARCHITECTURE: Final = "qwen2_5_vl"
-_IMAGE_BYTES: Final = 64 << 20
 
 
 class LocalChat(BaseChatModel):
@@ -128,10 +126,10 @@ class LocalChat(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        tools = [_as_served(tool) for tool in kwargs.get("tools") or ()]
+        tools = [as_served(tool) for tool in kwargs.get("tools") or ()]
         choice = kwargs.get("tool_choice") or ("auto" if tools else "none")
         longest = kwargs.get("max_completion_tokens") or kwargs.get("max_tokens") or self.max_tokens
-        turns, pictures = _turns(messages)
+        turns, pictures = turns_of(messages)
         answer = self._network().answer(
             turns,
             pictures,
@@ -380,9 +378,10 @@ def _loaded(name: str, device: str, download: bool) -> _Network:
             source, local_files_only=not download
         )
         dtype = torch.float32 if where.type == "cpu" else torch.bfloat16
-        model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-            source, dtype=dtype, local_files_only=not download
-        )
+        with _without_bar():
+            model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
+                source, dtype=dtype, local_files_only=not download
+            )
     except OSError as error:
         if folder.is_dir():
             first = (str(error).splitlines() or [""])[0]
@@ -412,17 +411,19 @@ def _loaded(name: str, device: str, download: bool) -> _Network:
     )
 
 
-def _as_served(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool with the keys, in the order, in which a server shows it to the model."""
-    given = tool["function"]
-    function = {
-        "name": given["name"],
-        "description": given.get("description"),
-        "parameters": given.get("parameters"),
-    }
-    if given.get("strict") is not None:
-        function["strict"] = given["strict"]
-    return {"type": "function", "function": function}
+@contextmanager
+def _without_bar() -> Iterator[None]:
+    """Keep transformers' progress bar off the caller's terminal: it says nothing about an answer."""
+    from transformers.utils import logging
+
+    if not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
 
 
 def _with_calls(text: str, usage: UsageMetadata) -> AIMessage:
@@ -436,54 +437,3 @@ def _with_calls(text: str, usage: UsageMetadata) -> AIMessage:
         else:
             bad.append({"name": name, "args": written, "id": ident, "error": "no object"})
     return AIMessage(answer.content, tool_calls=good, invalid_tool_calls=bad, usage_metadata=usage)
-
-
-def _turns(messages: Sequence[BaseMessage]) -> tuple[list[dict[str, Any]], list[Image]]:
-    """Messages as a chat template takes them, and their pictures in order.
-
-    Raises:
-        UsageError: a picture that is not in the message itself, or does not decode.
-    """
-    pictures: list[Image] = []
-    turns = []
-    for message in convert_to_openai_messages(messages):
-        turn: dict[str, Any] = dict(message)
-        if isinstance(turn.get("content"), list):
-            turn["content"] = [_part(block, pictures) for block in turn["content"]]
-        if turn.get("tool_calls"):
-            turn["tool_calls"] = [
-                {**call, "function": {**call["function"], "arguments": _arguments(call)}}
-                for call in turn["tool_calls"]
-            ]
-        turns.append(turn)
-    return turns, pictures
-
-
-def _arguments(call: Mapping[str, Any]) -> Any:
-    try:
-        return json.loads(call["function"]["arguments"])
-    except ValueError:
-        return call["function"]["arguments"]
-
-
-def _part(block: Mapping[str, Any], pictures: list[Image]) -> dict[str, Any]:
-    if block.get("type") == "image_url":
-        pictures.append(_decoded(block["image_url"]["url"]))
-        return {"type": "image"}
-    return {"type": "text", "text": str(block.get("text", ""))}
-
-
-def _decoded(url: str) -> Image:
-    from PIL import Image, UnidentifiedImageError
-
-    if not url.startswith("data:image/") or ";base64," not in url:
-        raise UsageError(
-            f"{url[:60]!r} is no data URI; send the picture itself, nothing is fetched"
-        )
-    try:
-        data = base64.b64decode(url.partition(";base64,")[2], validate=True)
-        if len(data) > _IMAGE_BYTES:
-            raise UsageError(f"a picture of {len(data)} bytes; send {_IMAGE_BYTES} at most")
-        return Image.open(BytesIO(data)).convert("RGB")
-    except (binascii.Error, UnidentifiedImageError, OSError) as error:
-        raise UsageError(f"a picture in the question does not decode: {error}") from error

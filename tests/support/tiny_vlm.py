@@ -110,17 +110,18 @@ def drill(folder: Path, lessons: Sequence[Lesson], *, steps: int = 60) -> float:
     """Train the network in `folder` until it knows a few answers by heart; returns the last loss, in nats a token."""
     import torch
 
-    from conservator.agent.vlm.local import LocalChat, _as_served, _loaded, _turns
+    from conservator.agent.vlm.local import LocalChat, _loaded
+    from conservator.agent.vlm.turns import as_served, turns_of
 
     network = LocalChat(model=str(folder))._network()
     model, tokens = network.model, network.processor.tokenizer
     prepared = []
     for lesson in lessons:
-        turns, pictures = _turns(list(lesson.messages))
+        turns, pictures = turns_of(list(lesson.messages))
         question = network.processor.apply_chat_template(
             turns,
             chat_template=network.template,
-            tools=[_as_served(tool) for tool in lesson.tools] or None,
+            tools=[as_served(tool) for tool in lesson.tools] or None,
             add_generation_prompt=True,
             tokenize=False,
         )

@@ -125,7 +125,7 @@ def test_free_answers_may_be_plain(chat: LocalChat, asked: list[BaseMessage]) ->
 
 
 def test_tools_and_earlier_calls_stand_in_the_prompt(chat: LocalChat) -> None:
-    from conservator.agent.vlm.local import _as_served, _turns
+    from conservator.agent.vlm.turns import as_served, turns_of
 
     history: list[BaseMessage] = [
         SystemMessage("Look."),
@@ -135,12 +135,12 @@ def test_tools_and_earlier_calls_stand_in_the_prompt(chat: LocalChat) -> None:
         HumanMessage("Again."),
     ]
     network = chat._network()
-    turns, pictures = _turns(history)
+    turns, pictures = turns_of(history)
     assert pictures == []
     text = network.processor.apply_chat_template(
         turns,
         chat_template=network.template,
-        tools=[_as_served(tool) for tool in TOOLS],
+        tools=[as_served(tool) for tool in TOOLS],
         add_generation_prompt=True,
         tokenize=False,
     )
