@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from conservator import MissingFileError, UsageError, WeightsError
 from conservator.agent.vlm.answers import ConditionAnswer
+from conservator.agent.vlm.hermes import CHAT_TEMPLATE, bound_choice
 from conservator.agent.vlm.local import LocalChat
 from conservator.agent.vlm.questions import COMPACT_VIEWS, condition_question, tool_spec
 from conservator.restorers import catalog
@@ -82,7 +83,6 @@ def test_json_is_of_the_schema_and_without_blanks(
 
 def allowed(chat: LocalChat, choice: str, text: str) -> bool:
     """Whether an answer may be this."""
-    from conservator.agent.vlm.hermes import bound_choice
     from conservator.agent.vlm.local import _Grammar
 
     names = [tool["function"]["name"] for tool in TOOLS]
@@ -152,6 +152,18 @@ def test_tools_and_earlier_calls_stand_in_the_prompt(chat: LocalChat) -> None:
         "<|im_start|>user\n<tool_response>\ndone\n</tool_response><|im_end|>\n"
     ) in text
     assert text.endswith("<|im_start|>user\nAgain.<|im_end|>\n<|im_start|>assistant\n")
+
+
+def test_a_template_without_tools_is_replaced(tiny_vlm: Path, tmp_path: Path) -> None:
+    """As Qwen2.5-VL's own is, which would let a model guess what it may call."""
+    folder = tmp_path / "mute"
+    shutil.copytree(tiny_vlm, folder)
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    assert LocalChat(model=str(folder))._network().template == CHAT_TEMPLATE.read_text()
+    own = "{{ messages[0].content }}{{ tools }}"
+    shutil.copytree(folder, tmp_path / "other")
+    (tmp_path / "other" / "chat_template.jinja").write_text(own)
+    assert LocalChat(model=str(tmp_path / "other"))._network().template == own
 
 
 def test_limits_end_an_answer(chat: LocalChat, asked: list[BaseMessage]) -> None:
