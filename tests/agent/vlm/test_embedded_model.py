@@ -10,6 +10,8 @@ import skimage.data
 import torch
 from PIL import Image
 
+from conservator.agent.cli.exit_code import ExitCode
+from conservator.agent.cli.main import main
 from conservator.agent.prompts import prompt_names, prompt_text
 from conservator.agent.vlm.answers import ConditionAnswer, RefineAnswer, VerdictAnswer
 from conservator.agent.vlm.embedded import MODEL
@@ -318,6 +320,23 @@ def test_a_stage_says_what_it_needs(photos: Path, tmp_path: Path) -> None:
     nothing = Amounts(inspected=0, looked_at=0, treated=0, remarks=1)
     with pytest.raises(UsageError, match="run the stage before it"):
         train(photos, tmp_path, minutes=0.01, stage=2, amounts=nothing)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["vlm", "--weights", "w.safetensors"], "--weights"),
+        (["vlm", "--config", "paper"], "--config"),
+        (["llmra", "--stage", "3"], "stages 1 and 2"),
+    ],
+)
+def test_the_command_refuses_what_a_network_does_not_have(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], named: str
+) -> None:
+    code = main(["train", *words, "--data", str(photos), "--out", str(tmp_path / "out")])
+    assert code == ExitCode.USAGE
+    assert named in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
