@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conservator.evals.sample import Answer, Sample
-from conservator.restorers.degradations.vocabulary import ConditionReport
+from conservator.policies.condition import SILENCE
+from conservator.restorers.degradations.vocabulary import (
+    PARAMETERS,
+    ConditionReport,
+    Finding,
+    Kind,
+)
 from conservator.restorers.errors import BackendMissingError, UsageError
 
 if TYPE_CHECKING:
@@ -118,7 +124,7 @@ class Perceiver:
         _refuse_broken(said.asked)
         return Answer(
             image=None,
-            report=said.report,
+            report=_complete(said.report),
             vlm_calls=said.asked.calls,
             tokens=said.asked.tokens,
             details={
@@ -129,6 +135,16 @@ class Perceiver:
                 "vlm_seconds": said.asked.seconds,
             },
         )
+
+
+def _complete(report: ConditionReport) -> ConditionReport:
+    """The report with every kind in it: what was not named was denied, so that a clean picture is judged too."""
+    findings = [
+        report.finding(kind)
+        or Finding(kind=kind, value=PARAMETERS[kind].identity, confidence=1 - SILENCE, source="vlm")
+        for kind in Kind
+    ]
+    return report.model_copy(update={"findings": tuple(findings)})
 
 
 def _refuse_broken(asked: Asked) -> None:

@@ -45,12 +45,14 @@ def test_alone_it_is_scored_on_what_it_says(sample: Sample) -> None:
     model = ScriptedChat(RAIN)
     answer = Perceiver(lambda: model, alone=True).answer(sample, seed=0, seconds=60)
     assert answer.report is not None
-    assert [f.kind for f in answer.report.findings] == [Kind.RAIN]
+    assert [f.kind for f in answer.report.present()] == [Kind.RAIN]
     assert "Readings" not in questions(model.asked[0])
     assert (answer.vlm_calls, answer.tokens) == (1, 70)
     _, findings = score(["perception"], answer, sample)
-    assert findings["noise"] == {"true": 25, "said": None, "confidence": None}
+    assert findings["noise"] == {"true": 25, "said": 0, "confidence": 0.7}
     assert findings["rain"]["said"] == 75
+    # What it does not name it denies, so that false alarms are a share of all pictures.
+    assert set(findings) == {kind.value for kind in Kind}
 
 
 def test_with_the_instruments_it_is_the_agents_report(sample: Sample) -> None:
@@ -70,7 +72,7 @@ def test_nonsense_counts_as_seeing_nothing(sample: Sample) -> None:
     alone = Perceiver(lambda: ScriptedChat(wrong, wrong), alone=True)
     answer = alone.answer(sample, seed=0, seconds=60)
     assert answer.report is not None
-    assert answer.report.findings == ()
+    assert answer.report.present() == ()
     assert answer.details["status"] == "refused"
     joint = Perceiver(lambda: ScriptedChat(wrong, wrong), alone=False)
     report = joint.answer(sample, seed=0, seconds=60).report
