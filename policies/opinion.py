@@ -6,7 +6,7 @@ The policy, do no harm:
 2. An accepted one that the model finds worse than the input is refused: a veto.
 3. An accepted one that the model cannot tell from the input is refused where the numbers are near a tie as well (`VlmRules.tie`):
    what nobody sees is not worth a change.
-4. Any other opinion is recorded and changes nothing, the gain included.
+4. Any other opinion is recorded and changes nothing, the gain included; so is every opinion where `VlmRules.veto` is off.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Opinion(BaseModel):
 def with_opinion(verdict: Verdict, opinion: Opinion, rules: VlmRules) -> tuple[Verdict, Opinion]:
     """The verdict with the opinion among its checks, and the opinion with what came of it."""
     tie = opinion.better == "same" and verdict.gain < rules.tie
-    against = opinion.better == "before" or tie
+    against = rules.veto and (opinion.better == "before" or tie)
     says = _words(opinion)
     check = Check(
         name="opinion",

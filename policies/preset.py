@@ -103,6 +103,7 @@ class VlmRules(_Data):
         max_calls: questions in a run, repaired ones counted twice.
         max_tokens: tokens in a run, both directions, as far as the model reports them.
         beside: where a model's plan differs from the policy's, the policy's own first candidate is tried as well.
+        veto: whether its opinion may refuse a candidate; without, it is recorded only.
         tie: gain below which "no difference" is a veto; see `conservator.policies.opinion`.
     """
 
@@ -111,6 +112,7 @@ class VlmRules(_Data):
     max_calls: int = Field(default=40, ge=0)
     max_tokens: int = Field(default=200_000, ge=0)
     beside: bool = True
+    veto: bool = True
     tie: float = Field(default=0.1, ge=0)
 
 

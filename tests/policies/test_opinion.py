@@ -40,6 +40,15 @@ def test_vetoes(better: Better, gain: float, accepted: bool, fault: str) -> None
     assert ("halos" in after.reason) is not accepted
 
 
+@pytest.mark.parametrize("better", ["after", "before", "same"])
+def test_without_the_veto_it_is_recorded_only(better: Better) -> None:
+    silent = VlmRules(veto=False, tie=10)
+    after, opinion = with_opinion(verdict(0.5), Opinion(better=better), silent)
+    assert after.accepted
+    assert not opinion.vetoed
+    assert after.checks[-1].name == "opinion"
+
+
 @given(
     better=st.sampled_from(["after", "before", "same"]),
     gain=st.floats(-10, 10),
