@@ -204,14 +204,15 @@ def asked_of(result: RestorationResult) -> list[tuple[str, str, dict[str, Any]]]
 def test_the_agent_runs_through_it(pair: Pair, noisy: np.ndarray, one: Preset) -> None:
     served = restore(noisy, policy=one, vlm=pair.served)
     local = restore(noisy, policy=one, vlm=pair.local)
-    assert served.changed
     assert asked_of(served) == asked_of(local)
+    assert asked_of(served)[0][:2] == ("condition", "answered")
     assert served.before == local.before
     assert [a.call for a in served.attempts] == [a.call for a in local.attempts]
     assert np.array_equal(served.array, local.array)
     assert served.vlm is not None and local.vlm is not None
     assert served.spent.vlm_tokens == local.spent.vlm_tokens > 0
     if pair.knows:
+        assert served.changed
         assert [line[:2] for line in asked_of(served)] == [
             ("condition", "answered"),
             ("plan", "answered"),
@@ -224,8 +225,6 @@ def test_the_agent_runs_through_it(pair: Pair, noisy: np.ndarray, one: Preset) -
         }
         assert served.before.scene == "a woman"
         assert str(served.attempts[0].call).startswith("classical-nlm(noise=30)")
-    else:
-        assert asked_of(served)[0][:2] == ("condition", "answered")
 
 
 def test_a_server_that_dies_in_mid_run_costs_nothing(
