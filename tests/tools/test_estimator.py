@@ -8,14 +8,9 @@ from skimage import data
 from conservator.restorers.degradations import synthesis
 from conservator.restorers.degradations.vocabulary import Kind, Level
 from conservator.tools.instruments import estimator
-from conservator.tools.instruments.estimator.network import (
-    CROP,
-    THUMBNAIL,
-    TONES,
-    Estimator,
-    tones_of,
-)
+from conservator.tools.instruments.estimator.network import CROP, THUMBNAIL, Estimator
 from conservator.tools.instruments.estimator.predictor import (
+    JUDGED,
     Predictor,
     crops_of,
     thumbnail_of,
@@ -42,10 +37,7 @@ def test_any_size_gives_a_reading(size: tuple[int, int]) -> None:
     assert crops.shape[3] % 4 == crops.shape[4] % 4 == 0
     assert max(crops.shape[3:]) <= CROP
     with torch.inference_mode():
-        tones = tones_of(image)
-        reading = Estimator().eval()(crops, thumbnail, tones)
-    assert tones.shape == (1, TONES)
-    assert reading.levels.shape == (1, len(Kind), len(Level))
+        reading = Estimator().eval()(crops, thumbnail)
     assert reading.severity.shape == (1, len(Kind))
     assert 0 <= float(reading.quality) <= 1
 
@@ -63,21 +55,8 @@ def test_noise_is_read(shipped: Predictor, photo: torch.Tensor) -> None:
     assert found[Kind.NOISE].confidence > 0.6
 
 
-def test_every_kind_is_read(shipped: Predictor, photo: torch.Tensor) -> None:
-    assert set(shipped.estimate_tensor(photo).findings) == set(Kind)
-
-
-def test_tones_tell_a_capped_white() -> None:
-    ramp = torch.linspace(0, 1, 256).expand(1, 3, 64, 256)
-    whole, capped = tones_of(ramp), tones_of(ramp * 0.6)
-    assert float(whole.square().sum()) == pytest.approx(4.0, abs=1e-4)
-    brightest = whole[0, : TONES // 4], capped[0, : TONES // 4]
-    assert int(brightest[0].nonzero().max()) > int(brightest[1].nonzero().max())
-
-
-def test_a_dark_photo_is_read(shipped: Predictor, photo: torch.Tensor) -> None:
-    dark = synthesis.quantise8(synthesis.low_light(photo, [1.2], ["range"]))
-    assert shipped.estimate_tensor(dark).findings[Kind.LOW_LIGHT].level >= Level.MEDIUM
+def test_kinds_it_reads_badly_are_left_out(shipped: Predictor, photo: torch.Tensor) -> None:
+    assert set(shipped.estimate_tensor(photo).findings) == set(JUDGED)
 
 
 def test_quality_falls_with_noise(shipped: Predictor, photo: torch.Tensor) -> None:

@@ -31,6 +31,7 @@ from conservator.tools.instruments.classical import (
     classical_findings,
     confidence_of,
     jpeg_from_tables,
+    severity_in,
 )
 from conservator.tools.instruments.compression import luma_table, quality_of_tables, traces_of
 from conservator.tools.instruments.dropout import losses_of
@@ -369,6 +370,11 @@ class TestCalibration:
         assert confidence_of(sure_absent, 0.0) == 1
         assert confidence_of(sure_high, 0.75) == 1
         assert confidence_of(torn, 0.5) == 0
+
+    def test_the_likeliest_level_gives_the_severity_not_the_mean(self):
+        torn = np.array([0.3, 0.1, 0.0, 0.1, 0.5])
+        assert severity_in(torn) == pytest.approx((0.1 * 3 + 0.5 * 4) / 0.6 / 4)
+        assert severity_in(np.array([1.0, 0, 0, 0, 0])) == 0.25
 
     def test_a_damaged_file_is_a_typed_error(self, tmp_path, monkeypatch):
         broken = tmp_path / "calibration.npz"

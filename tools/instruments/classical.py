@@ -22,7 +22,7 @@ from conservator.tools.instruments.calibration import Levels, calibration
 from conservator.tools.instruments.compression import quality_of_tables
 from conservator.tools.instruments.readings import Examination
 
-__all__ = ["classical_findings", "confidence_of", "jpeg_from_tables"]
+__all__ = ["classical_findings", "confidence_of", "jpeg_from_tables", "severity_in"]
 
 TRACE_SURPRISE = 12.0
 TRACE_FIT = 0.2
@@ -32,9 +32,9 @@ CRISP = 0.92
 JUST_ABSENT, JUST_PRESENT = 0.12, 0.13
 """Severities on either side of the border between absent and low."""
 
-PRESENT: dict[Kind, float] = {Kind.RAIN: 0.6, Kind.LOW_LIGHT: 0.55, Kind.LOW_RESOLUTION: 0.55}
-"""Probability from which a kind counts as present, 0.45 where it is not named: clean photos with fine vertical texture,
-dark subjects or soft lenses look like these three."""
+PRESENT: dict[Kind, float] = {Kind.LOW_RESOLUTION: 0.55}
+"""Probability from which a kind counts as present, `LIKELY` where it is not named: clean photos through soft lenses look enlarged."""
+LIKELY = 0.5
 
 
 def classical_findings(examination: Examination) -> dict[Kind, Finding]:
@@ -44,12 +44,22 @@ def classical_findings(examination: Examination) -> dict[Kind, Finding]:
     return found | _exact(examination, found)
 
 
+def severity_in(levels: Levels) -> float:
+    """Severity [0, 1] around the likeliest level that is not absent.
+
+    Not the mean over all levels, by which all that is hardly seen would read as middling.
+    """
+    mode = int(levels[1:].argmax()) + 1
+    near = np.arange(max(1, mode - 1), min(4, mode + 1) + 1)
+    mass = levels[near]
+    return float(mass @ near / mass.sum()) / 4 if mass.sum() > 0 else mode / 4
+
+
 def _calibrated(kind: Kind, levels: Levels) -> Finding:
-    severity = float(levels @ np.arange(5)) / 4
-    if 1 - levels[0] >= PRESENT.get(kind, 0.45):
-        severity = max(severity, JUST_PRESENT)
+    if 1 - levels[0] >= PRESENT.get(kind, LIKELY):
+        severity = max(severity_in(levels), JUST_PRESENT)
     else:
-        severity = min(severity, JUST_ABSENT)
+        severity = min(float(levels @ np.arange(5)) / 4, JUST_ABSENT)
     return Finding(
         kind=kind,
         value=value_at(kind, severity),

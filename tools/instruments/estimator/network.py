@@ -9,50 +9,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from conservator.restorers.degradations.vocabulary import Kind, Level
+from conservator.restorers.degradations.vocabulary import Kind
 
-__all__ = ["CROP", "THUMBNAIL", "TONES", "Estimator", "Reading", "tones_of"]
+__all__ = ["CROP", "THUMBNAIL", "Estimator", "Reading"]
 
 CROP = 160
 """Side of the native-resolution crops it was trained on, px."""
 THUMBNAIL = 64
 """Side of the thumbnail of the whole picture, px."""
-BINS = 32
-TONES = 4 * BINS
-"""Figures that describe the tones of the whole picture."""
-_SEEN = 320
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Raw outputs: `levels` logits (B, 11, 5), absent first; `severity` (B, 11) and `quality` (B,) in [0, 1]."""
+    """Raw outputs: `presence` logits (B, 11), `severity` (B, 11) in [0, 1], `quality` (B,) in [0, 1]."""
 
-    levels: Tensor
+    presence: Tensor
     severity: Tensor
     quality: Tensor
-
-    @property
-    def presence(self) -> Tensor:
-        """Probability (B, 11) that a kind is there, at whatever level."""
-        return 1 - self.levels.float().softmax(-1)[..., 0]
-
-
-def tones_of(image: Tensor) -> Tensor:
-    """Histograms (B, TONES) of (B, 3, H, W): brightest and darkest colour of a pixel, their difference, the dark channel.
-
-    Where a picture ends, at a capped white or a lifted black, tells darkness and haze from dark and misty scenes; an
-    average over places cannot show it. Bins are narrower towards both ends.
-    """
-    step_h, step_w = (max(1, n // _SEEN) for n in image.shape[-2:])
-    seen = image[..., ::step_h, ::step_w].float()
-    bright, dark = seen.amax(1), seen.amin(1)
-    radius = min(3, min(dark.shape[-2:]) // 2)
-    channel = -F.max_pool2d(-dark[:, None], 2 * radius + 1, 1, radius)[:, 0]
-    planes = torch.stack([bright, dark, bright - dark, channel], dim=1).flatten(2)
-    at = (torch.acos((1 - 2 * planes).clamp(-1, 1)) / torch.pi * (BINS - 1)).round().long()
-    counts = torch.zeros(*at.shape[:2], BINS, device=image.device)
-    counts.scatter_add_(2, at, torch.ones_like(planes))
-    return (counts / at.shape[-1]).sqrt().flatten(1)
 
 
 class _Residual(nn.Module):
@@ -89,7 +62,7 @@ def _with_detail(x: Tensor) -> Tensor:
 
 
 class Estimator(nn.Module):
-    """Reads degradations off crops (fine structure), a thumbnail (haze, layout) and histograms (light).
+    """Reads degradations off crops (fine structure) and a thumbnail (light, haze, layout).
 
     The crops are folded by 4, so that no detail is averaged away; their features are pooled to mean and standard
     deviation over all places of all crops, so any number of crops of any size gives one reading.
@@ -99,16 +72,15 @@ class Estimator(nn.Module):
         super().__init__()
         self.fine = _trunk(4, widths)
         self.coarse = _trunk(2, (32, 64, 96))
-        self.tones = nn.Sequential(nn.Linear(TONES, 96), nn.GELU(), nn.Linear(96, 96))
-        features = 2 * widths[-1] + 2 * 96 + 96
-        outputs = len(Kind) * (len(Level) + 1) + 1
+        features = 2 * widths[-1] + 2 * 96
+        kinds = len(Kind)
         self.head = nn.Sequential(
             nn.LayerNorm(features),
             nn.Linear(features, hidden),
             nn.GELU(),
             nn.Linear(hidden, hidden),
             nn.GELU(),
-            nn.Linear(hidden, outputs),
+            nn.Linear(hidden, 2 * kinds + 1),
         )
 
     @staticmethod
@@ -118,13 +90,12 @@ class Estimator(nn.Module):
             [x.mean(dim=(2, 3)), x.var(dim=(2, 3), correction=0).clamp(min=1e-6).sqrt()], dim=1
         )
 
-    def forward(self, crops: Tensor, thumbnail: Tensor, tones: Tensor) -> Reading:
-        """Read (B, N, 3, h, w) crops, (B, 3, THUMBNAIL, THUMBNAIL) and (B, TONES)."""
+    def forward(self, crops: Tensor, thumbnail: Tensor) -> Reading:
+        """Read (B, N, 3, h, w) crops and (B, 3, THUMBNAIL, THUMBNAIL)."""
         b, n = crops.shape[:2]
         fine = self.fine(F.pixel_unshuffle(_with_detail(crops.flatten(0, 1)), 4))
         pooled = self._pooled(fine).view(b, n, -1).mean(1)
         coarse = self._pooled(self.coarse(F.pixel_unshuffle(_with_detail(thumbnail), 2)))
-        out = self.head(torch.cat([pooled, coarse, self.tones(tones)], dim=1))
+        out = self.head(torch.cat([pooled, coarse], dim=1))
         k = len(Kind)
-        levels = out[:, : k * len(Level)].view(b, k, len(Level))
-        return Reading(levels, out[:, k * len(Level) : -1].sigmoid(), out[:, -1].sigmoid())
+        return Reading(out[:, :k], out[:, k : 2 * k].sigmoid(), out[:, 2 * k].sigmoid())

@@ -17,12 +17,7 @@ from conservator.restorers.training.loop import Budget, Trainer, autocast, choos
 from conservator.restorers.training.validation import psnr
 from conservator.restorers.weights import apply_weights, load_weights, save_weights
 from conservator.tools.instruments.calibrate import WholePhotos, handled
-from conservator.tools.instruments.estimator.network import (
-    CROP,
-    THUMBNAIL,
-    Estimator,
-    tones_of,
-)
+from conservator.tools.instruments.estimator.network import CROP, THUMBNAIL, Estimator
 
 __all__ = ["quality_of", "train"]
 
@@ -111,9 +106,7 @@ def train(
     where = choose_device(device)
     model = Estimator().to(where).to(memory_format=torch.channels_last)
     if weights is not None:
-        own = model.state_dict()
-        known = {n: w for n, w in load_weights(weights).items() if own[n].shape == w.shape}
-        apply_weights(model, {**own, **known})
+        apply_weights(model, load_weights(weights))
     result = out / "estimator.safetensors"
 
     def keep(ema: nn.Module) -> None:
@@ -144,10 +137,9 @@ def train(
         severity = torch.tensor(
             [[severity_of(k, p[k]) if k in p else 0.0 for k in kinds] for p in pairs.present]
         ).to(where)
-        level = torch.tensor(
-            [[int(level_of(k, p[k])) if k in p else 0 for k in kinds] for p in pairs.present]
+        present = torch.tensor(
+            [[float(k in p and level_of(k, p[k]) > 0) for k in kinds] for p in pairs.present]
         ).to(where)
-        present = (level > 0).float()
         scored = torch.ones_like(present)
         if restore is not None:
             n = batch // 4
@@ -157,15 +149,17 @@ def train(
         crops = image[:, None, :, top : top + CROP, left : left + CROP]
         thumbnail = synthesis.downsample(image, VIEW / THUMBNAIL, "bilinear")
         with autocast(where):
-            reading = model(crops, thumbnail, tones_of(image))
-        missed = F.cross_entropy(reading.levels.float().transpose(1, 2), level, reduction="none")
+            reading = model(crops, thumbnail)
+        presence = F.binary_cross_entropy_with_logits(
+            reading.presence.float(), present, reduction="none"
+        )
         off = F.smooth_l1_loss(reading.severity.float(), severity, beta=0.05, reduction="none")
         quality = F.smooth_l1_loss(
             reading.quality.float(), quality_of(image, pairs.clean), beta=0.05
         )
         # How bad an absent kind is, nobody asks.
         off = off * (0.1 + 0.9 * present)
-        return ((missed + 4 * off) * scored).mean() + quality
+        return ((presence + 4 * off) * scored).mean() + quality
 
     trainer.run(losses())
     return result
