@@ -374,9 +374,8 @@ def _loaded(name: str, device: str, download: bool) -> _Network:
         if kind != _ARCHITECTURE:
             what = f"is a {kind!r} model" if kind else "holds no model"
             raise WeightsError(f"{name!r} {what}; give one of {_ARCHITECTURE!r}")
-        processor: Any = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]
-            source, local_files_only=not download
-        )
+        untyped: Any = AutoProcessor
+        processor = untyped.from_pretrained(source, local_files_only=not download)
         dtype = torch.float32 if where.type == "cpu" else torch.bfloat16
         with _without_bar():
             model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
