@@ -94,6 +94,8 @@ def build_model(
                 depth = 2 * len(visual.blocks) if ends_branch else 1
                 matrix.normal_(0, (matrix.shape[1] * depth) ** -0.5)
         _see_energy(visual.blocks[0].mlp)
+    # Every input of these filters is positive, so one step of an optimiser that goes by signs moves them all by a large constant.
+    visual.patch_embed.requires_grad_(False)
     return model  # type: ignore[no-any-return]
 
 

@@ -64,7 +64,7 @@ def train_tower(
     device: torch.device,
     resume: bool = False,
     batch: int = 16,
-    lr: float = 1e-3,
+    lr: float = 1.5e-3,
     seed: int = 0,
     compiled: bool = False,
     on_checkpoint: Callable[[Sight], None] = lambda sight: None,

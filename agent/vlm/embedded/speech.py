@@ -278,6 +278,7 @@ def train_text(
     # Backwards, fused attention is several times slower on a CPU than the plain product at these lengths.
     network.set_attn_implementation("eager" if device.type == "cpu" else "sdpa")
     network.model.visual.requires_grad_(joint)
+    network.model.visual.patch_embed.requires_grad_(False)
     trainer = Trainer(
         network,
         Budget(minutes=minutes, lr=lr, warmup=100, weight_decay=0.02, ema=0.998),
