@@ -277,6 +277,7 @@ def train_text(
     network.to(device)
     # Backwards, fused attention is several times slower on a CPU than the plain product at these lengths.
     network.set_attn_implementation("eager" if device.type == "cpu" else "sdpa")
+    network.requires_grad_(True)
     network.model.visual.requires_grad_(joint)
     network.model.visual.patch_embed.requires_grad_(False)
     trainer = Trainer(
