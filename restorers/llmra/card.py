@@ -22,9 +22,9 @@ CARD = RestorerCard(
     paper="arXiv 2401.11401",
     configurations={
         "compact": Configuration(
-            parameters_m=8.5,
+            parameters_m=8.6,
             weights="llmra/weights/compact.safetensors",
-            sha256="a5912e6681ce024788cb330635ea5a9dd0bfce8683f8464537933a623a969901",
+            sha256="d15eb96e56c59e1c04f860706bede3e56be8c71d568a0c24fc883f588cbe20f4",
         ),
         "paper": Configuration(parameters_m=0.0),
     },
