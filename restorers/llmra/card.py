@@ -24,7 +24,7 @@ CARD = RestorerCard(
         "compact": Configuration(
             parameters_m=8.6,
             weights="llmra/weights/compact.safetensors",
-            sha256="d15eb96e56c59e1c04f860706bede3e56be8c71d568a0c24fc883f588cbe20f4",
+            sha256="d2e160fecf5506986f2797d4c144eb1dae78f59cabb092d21cf730686706b084",
         ),
         "paper": Configuration(parameters_m=0.0),
     },

@@ -32,8 +32,11 @@ CRISP = 0.92
 JUST_ABSENT, JUST_PRESENT = 0.12, 0.13
 """Severities on either side of the border between absent and low."""
 
-PRESENT: dict[Kind, float] = {Kind.LOW_RESOLUTION: 0.55}
-"""Probability from which a kind counts as present, `LIKELY` where it is not named: clean photos through soft lenses look enlarged."""
+PRESENT: dict[Kind, float] = {Kind.LOW_RESOLUTION: 0.55, Kind.LOW_LIGHT: 0.55}
+"""Probability from which a kind counts as present, `LIKELY` where it is not named: clean photos through soft lenses look enlarged, and those
+of dark things darkened."""
+GUESSED = frozenset({Kind.LOW_LIGHT})
+"""Kinds whose strength is hardly more than guessed, because scenes differ as much as exposures; too much does more harm than too little."""
 LIKELY = 0.5
 
 
@@ -56,10 +59,11 @@ def severity_in(levels: Levels) -> float:
 
 
 def _calibrated(kind: Kind, levels: Levels) -> Finding:
+    mean = float(levels @ np.arange(5)) / 4
     if 1 - levels[0] >= PRESENT.get(kind, LIKELY):
-        severity = max(severity_in(levels), JUST_PRESENT)
+        severity = max(mean if kind in GUESSED else severity_in(levels), JUST_PRESENT)
     else:
-        severity = min(float(levels @ np.arange(5)) / 4, JUST_ABSENT)
+        severity = min(mean, JUST_ABSENT)
     return Finding(
         kind=kind,
         value=value_at(kind, severity),
