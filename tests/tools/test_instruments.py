@@ -417,6 +417,18 @@ class TestFusion:
         (met,) = fused({Kind.SNOW: own}, {Kind.SNOW: other})
         assert (met.value, met.confidence) == (0.03, 0.9)
 
+    def test_blur_that_is_seen_explains_resolution_that_only_the_estimator_misses(self):
+        sharp = {Kind.LOW_RESOLUTION: finding(Kind.LOW_RESOLUTION, 1.0, 0.98)}
+        blurred = sharp | {Kind.DEFOCUS_BLUR: finding(Kind.DEFOCUS_BLUR, 3.0, 0.9)}
+        learned = {Kind.LOW_RESOLUTION: finding(Kind.LOW_RESOLUTION, 2.8, 0.8)}
+        assert fused(sharp, learned) == (learned[Kind.LOW_RESOLUTION],)
+        assert fused(blurred, learned) == (
+            blurred[Kind.DEFOCUS_BLUR],
+            blurred[Kind.LOW_RESOLUTION],
+        )
+        both = blurred | {Kind.LOW_RESOLUTION: finding(Kind.LOW_RESOLUTION, 3.0, 0.99)}
+        assert fused(both, learned)[1].level > 0
+
     def test_one_sure_eye_is_enough_for_what_hides_from_the_other(self):
         blind, seen = finding(Kind.NOISE, 0, 0.9), finding(Kind.NOISE, 25, 0.98)
         assert fused({Kind.NOISE: blind}, {Kind.NOISE: seen}) == (seen,)

@@ -32,9 +32,11 @@ CRISP = 0.92
 JUST_ABSENT, JUST_PRESENT = 0.12, 0.13
 """Severities on either side of the border between absent and low."""
 
-PRESENT: dict[Kind, float] = {Kind.LOW_RESOLUTION: 0.55, Kind.LOW_LIGHT: 0.55}
-"""Probability from which a kind counts as present, `LIKELY` where it is not named: clean photos through soft lenses look enlarged, and those
-of dark things darkened."""
+PRESENT: dict[Kind, float] = {Kind.LOW_RESOLUTION: 0.55, Kind.LOW_LIGHT: 0.35}
+"""Probability from which a kind counts as present, `LIKELY` where it is not named.
+
+Clean photos through soft lenses look enlarged. Darkness is seldom likelier than not and still mostly right: of 42 darkened photos F1 is
+0.68 from 0.55 on and 0.78 from 0.35 on, without an alarm on the clean ones. The confidence says how unsure it is, and policies ask for more."""
 GUESSED = frozenset({Kind.LOW_LIGHT})
 """Kinds whose strength is hardly more than guessed, because scenes differ as much as exposures; too much does more harm than too little."""
 LIKELY = 0.5

@@ -6,7 +6,8 @@ The rule, in order:
 2. A classical reading that was counted rather than estimated (confidence 0.95 and more) of a kind in `COUNTED` is believed:
    quantisation steps, lost pixels, flat patches. Faint noise is not among them: fine texture reads the same.
 3. Presence of a kind in `LEARNED_FIRST` is the learned estimator's to say; any other kind is there when the classical
-   instruments see it, a kind in `EITHER` also when the learned estimator alone is sure (`SURE`).
+   instruments see it, a kind in `EITHER` also when the learned estimator alone is sure (`SURE`). Lost resolution that only the
+   estimator sees is blur where the classical instruments see blur: it takes nearly all defocus for enlargement.
 4. The parameter is the classical one where they see the kind too, else the learned one: read from known physics it is nearer.
    (On McMaster the mean of both put snow's level right in 42 % of the pictures, the classical one alone in 92 %.)
    Noise is the exception: the mean of both, nearer to the surer one.
@@ -28,13 +29,15 @@ COUNTED_CONFIDENCE = 0.95
 LEARNED_FIRST: frozenset[Kind] = frozenset({Kind.LOW_RESOLUTION})
 """Kinds whose presence the learned estimator tells better alone; see evals.instrument_accuracy."""
 
+BLUR = (Kind.DEFOCUS_BLUR, Kind.MOTION_BLUR)
+
 EITHER: dict[Kind, Level] = {
     Kind.NOISE: Level.MEDIUM,
     Kind.JPEG: Level.MEDIUM,
     Kind.HAZE: Level.MEDIUM,
     Kind.RAIN: Level.MEDIUM,
     Kind.SNOW: Level.LOW,
-    Kind.LOW_LIGHT: Level.MEDIUM,
+    Kind.LOW_LIGHT: Level.LOW,
     Kind.PEPPER_NOISE: Level.LOW,
 }
 """Kinds that hide from the classical instruments in real photos -> the level from which on the learned estimator alone is enough.
@@ -42,7 +45,8 @@ EITHER: dict[Kind, Level] = {
 Noise that was resized, a JPEG that was resized or saved again. For noise it holds both ways round, see rule 2.
 """
 
-SURE = 0.6
+SURE: dict[Kind, float] = dict.fromkeys(EITHER, 0.6) | {Kind.LOW_LIGHT: 0.3}
+"""Confidence from which one alone is enough."""
 SMALL_PX = 160
 
 
@@ -57,9 +61,12 @@ def fused(
         small: the picture is smaller than what the estimator was trained on (`SMALL_PX`): both must see a kind. Rain in a
             picture of 125 px reads as noise to either.
     """
+    blurred = any(kind in classical and classical[kind].level > 0 for kind in BLUR)
     findings = []
     for kind in Kind:
         own, other = classical.get(kind), learned.get(kind)
+        if kind is Kind.LOW_RESOLUTION and blurred and own is not None and own.level == 0:
+            other = None
         if own is not None and other is not None:
             findings.append(_chosen(own, other, small=small))
         else:
@@ -85,7 +92,7 @@ def _chosen(own: Finding, other: Finding, *, small: bool = False) -> Finding:
         return own
     if own.kind in EITHER:
         seen, denies = (own, other) if own.level > 0 else (other, own)
-        sure = seen.level >= EITHER[own.kind] and seen.confidence >= SURE
+        sure = seen.level >= EITHER[own.kind] and seen.confidence >= SURE[own.kind]
         return seen if sure else denies
     return own
 

@@ -19,6 +19,8 @@ __all__ = ["Predictor", "crops_of", "thumbnail_of"]
 
 JUDGED = frozenset(Kind)
 """Kinds it reads well enough to be heard: F1 of presence 0.6 and more on held-out photos, see MODEL_CARD.md."""
+PRESENT: dict[Kind, float] = {Kind.LOW_LIGHT: 0.3}
+"""Probability from which a kind counts as present, a half where it is not named; see `tools.instruments.classical.PRESENT`."""
 CROPS_A_SIDE = 4
 """At most this many crops along each side of a photo."""
 
@@ -93,7 +95,7 @@ class Predictor:
         for i, kind in enumerate(Kind):
             if kind not in JUDGED:
                 continue
-            present = presence[i] >= 0.5
+            present = presence[i] >= PRESENT.get(kind, 0.5)
             # An absent kind is written at its identity, whatever the regression leaves as a rest.
             value = (
                 value_at(kind, float(reading.severity[0, i]))
