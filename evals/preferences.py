@@ -38,7 +38,7 @@ def gains(clean: torch.Tensor, kind: Kind, level: Level, seed: int = 0) -> dict[
     prompt = RestorationPrompt(degradations=strength)
     found: dict[str, float] = {}
     for name, card in catalog.cards().items():
-        if kind not in card.treats or card.scale != 1:
+        if kind not in card.treats or card.scale != 1 or not card.ready():
             continue
         restorer = catalog.load(name)
         gained = []

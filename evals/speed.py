@@ -172,7 +172,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         sys.stdout.write(json.dumps(measured) + "\n")
         return 0
-    names = options.restorer or [n for n, card in catalog.cards().items() if card.treats]
+    names = options.restorer or [
+        name for name, card in catalog.cards().items() if card.treats and card.ready()
+    ]
     jobs = [
         ([name, size, *([str(tile)] if tile else [])], threads)
         for name in names

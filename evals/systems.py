@@ -206,7 +206,8 @@ def _named(name: str, options: dict[str, str]) -> System:
         case "classical":
             return _Plain(partial(_ceiling, _classical_tools()))
         case "oracle":
-            return _Plain(partial(_ceiling, tuple(catalog.cards())), ("llmra",))
+            ready = tuple(name for name, card in catalog.cards().items() if card.ready())
+            return _Plain(partial(_ceiling, ready), ("llmra",))
     if name not in catalog.cards():
         raise UnknownNameError("system", name, [*NAMES, *catalog.cards()])
     return _once(name, options)

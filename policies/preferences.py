@@ -63,7 +63,7 @@ class Preferences(BaseModel):
     def ranked(
         self, kind: Kind, level: Level, cards: Mapping[str, RestorerCard], *, margin: float = 0.0
     ) -> tuple[Ranked, ...]:
-        """Restorers that treat `kind` and keep the size of the picture, best first.
+        """Restorers that treat `kind`, keep the size of the picture and have their weights, best first.
 
         Nobody who wants a photo repaired asked for a larger one, so upscalers are called by name only. The lead goes before any restorer whose gain does not exceed its own by more than `margin`; a lead nobody
         measured goes first.
@@ -71,7 +71,7 @@ class Preferences(BaseModel):
         options = [
             Ranked(name, self.gain(name, kind, level))
             for name, card in cards.items()
-            if kind in card.treats and card.scale == 1
+            if kind in card.treats and card.scale == 1 and card.ready()
         ]
         useful = [o for o in options if o.gain is None or o.gain > 0]
 

@@ -72,3 +72,8 @@ class RestorerCard(BaseModel):
     commercial_use: bool = True
     paper: str = ""
     configurations: dict[str, Configuration] = {}
+
+    def ready(self, configuration: str = "compact") -> bool:
+        """Whether that configuration is there and runs without weights that the user would have to bring."""
+        chosen = self.configurations.get(configuration)
+        return chosen is not None and (chosen.weights is not None or not chosen.parameters_m)

@@ -57,6 +57,9 @@ _BUILT_IN: Final[dict[str, Entry]] = {
     "llmra": Entry(
         "conservator.restorers.llmra.card:CARD", "conservator.restorers.llmra.restorer:build"
     ),
+    "mofe-ir": Entry(
+        "conservator.restorers.mofe_ir.card:CARD", "conservator.restorers.mofe_ir.restorer:build"
+    ),
     "classical-nlm": _classical("NLM", "denoise:NonLocalMeans"),
     "classical-wavelet": _classical("WAVELET", "denoise:Wavelet"),
     "classical-dct": _classical("DCT", "denoise:SlidingDct"),

@@ -10,19 +10,21 @@ import click
 from conservator.agent.cli.console import emit_path, say
 from conservator.agent.cli.exit_code import ExitCode
 from conservator.agent.cli.options import PATH, Command, above, device_name, seed_option
-from conservator.agent.errors import MissingFileError, OutputError, UsageError
+from conservator.agent.errors import MissingFileError, OutputError, UnknownNameError, UsageError
 
 __all__ = ["train"]
 
 
 @click.command(cls=Command)
-@click.argument("network", metavar="NETWORK", type=click.Choice(["llmra", "estimator", "vlm"]))
+@click.argument(
+    "network", metavar="NETWORK", type=click.Choice(["llmra", "mofe-ir", "estimator", "vlm"])
+)
 @click.option(
     "--config",
     metavar="NAME",
     default="compact",
     show_default=True,
-    help="Size of llmra: compact or paper.",
+    help="Size of llmra or mofe-ir: compact or paper.",
 )
 @click.option("--data", metavar="DIR", type=PATH, required=True, help="Folder of clean images.")
 @click.option(
@@ -58,7 +60,15 @@ __all__ = ["train"]
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--weights", metavar="W", type=PATH, help="Weights to start from (.safetensors).")
 @click.option(
-    "--validation", metavar="DIR", type=PATH, help="Of llmra: clean images to validate on."
+    "--guide",
+    metavar="G",
+    help="Of mofe-ir: a Qwen2.5-VL, as a directory or a hub id in the local cache; the embedded model unless given.",
+)
+@click.option(
+    "--validation",
+    metavar="DIR",
+    type=PATH,
+    help="Of llmra and mofe-ir: clean images to validate on.",
 )
 @seed_option
 def train(
@@ -71,20 +81,21 @@ def train(
     device: str,
     resume: bool,
     weights: Path | None,
+    guide: str | None,
     validation: Path | None,
     seed: int,
 ) -> ExitCode:
     """Train a network on a folder of clean images.
 
-    NETWORK is llmra (the restorer), estimator (the learned instrument) or vlm (the embedded vision-language model). The
+    NETWORK is llmra or mofe-ir (restorers), estimator (the learned instrument) or vlm (the embedded vision-language model). The
     learning rate falls along the clock, so give the minutes that there are. A run that is stopped goes on with --resume from its last
     checkpoint, at most three minutes old. Stage 2 of llmra first inspects 1200 degraded pictures, which takes minutes of
-    its own; stage 2 of vlm some thousands, and restores a part of them.
+    its own; stage 2 of vlm some thousands, and restores a part of them. mofe-ir may start from the weights of llmra.
     """
     for folder in (data, validation):
         if folder is not None and not folder.is_dir():
             raise MissingFileError(f"no folder {str(folder)!r}; give a folder of clean images")
-    _check(network, config, stage, weights, validation, resume)
+    _check(network, config, stage, weights, guide, validation, resume)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -117,8 +128,27 @@ def train(
                 seed=seed,
                 say=say,
             )
+        elif network == "mofe-ir":
+            from conservator.restorers.guides.qwen import SHIPPED
+            from conservator.restorers.mofe_ir import train as mofe_ir
+            from conservator.restorers.mofe_ir.config import CONFIGS as SIZES
+
+            if config not in SIZES:
+                raise UnknownNameError("configuration of mofe-ir", config, tuple(SIZES))
+            written = mofe_ir.train(
+                config,
+                data,
+                out,
+                minutes=minutes,
+                device=device,
+                resume=resume,
+                weights=weights,
+                guide=guide or SHIPPED,
+                validation=validation,
+                seed=seed,
+                say=say,
+            )
         else:
-            from conservator.agent.errors import UnknownNameError
             from conservator.restorers.llmra import train as llmra
             from conservator.restorers.llmra.config import CONFIGS
             from conservator.tools.instruments.prompt import degradations_of
@@ -151,6 +181,7 @@ def _check(
     config: str,
     stage: str | None,
     weights: Path | None,
+    guide: str | None,
     validation: Path | None,
     resume: bool,
 ) -> None:
@@ -163,6 +194,10 @@ def _check(
         raise UsageError("the estimator takes no --config, --stage or --validation; leave them out")
     if network == "vlm" and (validation is not None or weights is not None or config != "compact"):
         raise UsageError("vlm takes no --config, --weights or --validation; leave them out")
+    if network == "mofe-ir" and stage:
+        raise UsageError("mofe-ir has no stages; leave --stage out")
+    if network != "mofe-ir" and guide is not None:
+        raise UsageError(f"{network} takes no --guide; leave it out")
     if network == "llmra" and stage == "3":
         raise UsageError("llmra has the stages 1 and 2")
     if network == "llmra" and stage == "2" and weights is None and not resume:

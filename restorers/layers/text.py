@@ -25,17 +25,22 @@ class CrossAttention(nn.Module):
         self.key_value = nn.Linear(context_width, 2 * width)
         self.project = nn.Linear(width, width)
 
-    def forward(self, x: Tensor, context: Tensor, *, causal: bool = False) -> Tensor:
-        """(B, N, width) attends to (B, M, context_width); result (B, N, width)."""
+    def forward(
+        self, x: Tensor, context: Tensor, *, causal: bool = False, mask: Tensor | None = None
+    ) -> Tensor:
+        """(B, N, width) attends to (B, M, context_width), where `mask` (B, M) is True; result (B, N, width)."""
         b, n, width = x.shape
         q = self.query(x).view(b, n, self.heads, -1).transpose(1, 2)
         k, v = self.key_value(context).view(b, -1, 2, self.heads, width // self.heads).unbind(2)
         k, v = k.transpose(1, 2), v.transpose(1, 2)
+        seen = None if mask is None else mask[:, None, None]
         if causal or k.shape[2] > 256:
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, is_causal=causal)
         else:
             # Few keys, many queries: plain products train twice as fast on a CPU as its flash kernel.
             scores = (q @ k.transpose(-2, -1)) * (q.shape[-1] ** -0.5)
+            if seen is not None:
+                scores = scores.masked_fill(~seen, float("-inf"))
             y = scores.softmax(-1, dtype=torch.float32).to(v.dtype) @ v
         return self.project(y.transpose(1, 2).reshape(b, n, width))
 

@@ -15,7 +15,7 @@ The compact size has LLMRA's compact backbone (see there), so it can start from 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -137,11 +137,12 @@ class MGFB(nn.Module):
         super().__init__()
         self.cross = CrossAttention(channels, heads, guide_width)
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        """(B, C, H, W) attends to (B, T, guide_width)."""
+    def forward(self, x: Tensor, embedding: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) attends to (B, T, guide_width) where `mask` (B, T) is True."""
         b, c, h, w = x.shape
         pixels = x.permute(0, 2, 3, 1).reshape(b, h * w, c)
-        return x + self.cross(pixels, embedding).view(b, h, w, c).permute(0, 3, 1, 2)
+        fused = self.cross(pixels, embedding, mask=mask)
+        return x + fused.view(b, h, w, c).permute(0, 3, 1, 2)
 
 
 @dataclass
@@ -150,7 +151,7 @@ class _Guided:
 
     image: Tensor
     weights: Tensor
-    embeddings: dict[str, Tensor] = field(default_factory=dict)
+    embeddings: dict[str, tuple[Tensor, Tensor | None]]
 
 
 class MoFEIR(UNet):
@@ -196,7 +197,7 @@ class MoFEIR(UNet):
 
     def curve(self, image: Tensor, guide: GuideEmbeddings) -> Tensor | None:
         """The tone curve of a whole picture (B, 3, H, W), for `forward` on its tiles; None without a ToneCurve."""
-        return None if self.tone is None else self.tone(image, guide.joint)
+        return None if self.tone is None else self.tone(image, guide.pooled()[:, None])
 
     def forward(
         self,
@@ -215,12 +216,11 @@ class MoFEIR(UNet):
         """
         deg = image
         if self.tone is not None:
-            image = self.tone.apply_to(
-                image, self.tone(image, guide.joint) if curve is None else curve
-            )
-        shared = _Guided(deg, self.route(guide.answer) if weights is None else weights)
-        shared.embeddings = {"image": guide.image, "joint": guide.joint}
-        return self.restored(image, shared)
+            heights = self.tone(image, guide.pooled()[:, None]) if curve is None else curve
+            image = self.tone.apply_to(image, heights)
+        weights = self.route(guide.answer) if weights is None else weights
+        embeddings = {"image": (guide.image, None), "joint": (guide.joint, guide.mask)}
+        return self.restored(image, _Guided(deg, weights, embeddings))
 
     def before_encoding(self, level: int, x: Tensor, guide: _Guided) -> Tensor:
         """MoFE behind each downsampling, then MGFB with E_Image."""
@@ -244,7 +244,7 @@ class MoFEIR(UNet):
             return x
         chosen = self.config.encoder_guide if place == "encoder" else self.config.decoder_guide
         assert chosen is not None
-        return self.mgfb[name](x, guide.embeddings[chosen])
+        return self.mgfb[name](x, *guide.embeddings[chosen])
 
 
 def _resized(image: Tensor, height: int, width: int) -> Tensor:

@@ -1,0 +1,27 @@
+"""MoFE-IR's data sheet."""
+
+from conservator.restorers.card import Configuration, RestorerCard
+from conservator.restorers.degradations.vocabulary import Kind
+
+__all__ = ["CARD"]
+
+CARD = RestorerCard(
+    name="mofe-ir",
+    title="MoFE-IR: all kinds at once and their mixtures; a vision-language model looks and guides",
+    treats=tuple(Kind),
+    prompt_style="mofe",
+    precision="bfloat16",
+    understands_strength=True,
+    multiple=16,
+    tile=512,
+    overlap=48,
+    min_side=32,
+    licence="Apache-2.0",
+    commercial_use=False,
+    paper="arXiv 2605.11444",
+    configurations={
+        # No weights yet: `conservator train mofe-ir` makes them.
+        "compact": Configuration(parameters_m=8.7),
+        "paper": Configuration(parameters_m=37.5),
+    },
+)
