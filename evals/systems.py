@@ -4,7 +4,9 @@ A system is written `NAME` or `NAME:option=value,option=value`:
 
 - `untouched`: the input. Always measured; nothing may be worse.
 - any restorer (`llmra`, `classical-dct`, ...), called once. `text=` true (default: what is really wrong), false (denies that
-  and claims something else), blind ("remove all degradation"), inspected (what our inspection says), none (says nothing);
+  and claims something else), blind ("remove all degradation"), inspected (what our instruments say), seen (what they and a
+  vision-language model say together), sentences (the model's own answer to LLMRA's three questions), none (says nothing);
+  `model=` names the model as `vlm=` does;
   `strength=` factor on the asked severities; `cem=yes` lets LLMRA's CEM correct the text.
 - `inspected`: one `llmra` call on what the inspection found, nothing judged.
 - `fixed-order`, `random-order`: for each kind found the restorer that measured best, one after the other, in the policy's order
@@ -25,9 +27,9 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -54,6 +56,9 @@ from conservator.restorers.degradations.vocabulary import (
 from conservator.restorers.errors import PromptError, RestorerError, UnknownNameError, UsageError
 from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.tools.instruments.prompt import prompt_from
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
 
 __all__ = ["NAMES", "System", "build"]
 
@@ -234,19 +239,27 @@ def _number(text: str) -> float:
 
 
 # ── one call ────────────────────────────────────────────────────────────────
-TEXTS = ("true", "false", "blind", "inspected", "none")
+TEXTS = ("true", "false", "blind", "inspected", "seen", "sentences", "none")
+BY_MODEL = ("seen", "sentences")
 
 
 def _once(restorer: str, options: dict[str, str]) -> System:
     text = options.pop("text", "true")
     strength = _number(options.pop("strength", "1"))
     enhance = options.pop("cem", "no")
+    told: Teller = partial(_told, text)
+    if text in BY_MODEL:
+        told = partial(
+            _told_by_model,
+            text,
+            cache(partial(opened_vlm, checked_spec(options.pop("model", "auto")))),
+        )
     if text not in TEXTS or enhance not in ("yes", "no"):
         known = f"text is one of {', '.join(TEXTS)}; cem is yes or no"
         raise UsageError(f"system {restorer}: {known}")
 
     def work(sample: Sample, seed: int) -> Answer:
-        prompt = _for(restorer, _strengthened(_told(text, sample), strength))
+        prompt = _for(restorer, _strengthened(told(sample), strength))
         # An inspection that found nothing leaves CEM nothing to correct.
         if enhance == "yes" and prompt.degradations:
             prompt = prompt.model_copy(update={"blind": True})
@@ -277,6 +290,19 @@ def _told(text: str, sample: Sample) -> RestorationPrompt:
             f"nobody knows what is wrong with {sample.spec.picture}; use text=inspected, or name it as truth"
         )
     return sample.truth
+
+
+Teller = Callable[[Sample], RestorationPrompt]
+
+
+def _told_by_model(
+    text: str, opened: Callable[[], BaseChatModel], sample: Sample
+) -> RestorationPrompt:
+    from conservator.agent.vlm.inspector import said_alone, seen_together
+
+    if text == "sentences":
+        return said_alone(opened(), sample.degraded)
+    return seen_together(opened(), instruments_report(sample), sample.degraded)
 
 
 def _for(restorer: str, prompt: RestorationPrompt) -> RestorationPrompt:

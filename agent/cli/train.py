@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
@@ -11,6 +11,9 @@ from conservator.agent.cli.console import emit_path, say
 from conservator.agent.cli.exit_code import ExitCode
 from conservator.agent.cli.options import PATH, Command, above, device_name, seed_option
 from conservator.agent.errors import MissingFileError, OutputError, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from conservator.restorers.llmra.pool import Inspector
 
 __all__ = ["train"]
 
@@ -65,6 +68,12 @@ __all__ = ["train"]
     help="Of mofe-ir: a Qwen2.5-VL, as a directory or a hub id in the local cache; the embedded model unless given.",
 )
 @click.option(
+    "--vlm",
+    metavar="WHO",
+    help="Of llmra's stage 2: a vision-language model that inspects beside the instruments (embedded, local, served, a URL); "
+    "nobody unless given.",
+)
+@click.option(
     "--validation",
     metavar="DIR",
     type=PATH,
@@ -82,6 +91,7 @@ def train(
     resume: bool,
     weights: Path | None,
     guide: str | None,
+    vlm: str | None,
     validation: Path | None,
     seed: int,
 ) -> ExitCode:
@@ -95,7 +105,7 @@ def train(
     for folder in (data, validation):
         if folder is not None and not folder.is_dir():
             raise MissingFileError(f"no folder {str(folder)!r}; give a folder of clean images")
-    _check(network, config, stage, weights, guide, validation, resume)
+    _check(network, config, stage, weights, guide, vlm, validation, resume)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -116,9 +126,9 @@ def train(
                 say=say,
             )
         elif network == "vlm":
-            from conservator.agent.vlm.embedded import train as vlm
+            from conservator.agent.vlm.embedded import train as embedded
 
-            written = vlm.train(
+            written = embedded.train(
                 data,
                 out,
                 minutes=minutes,
@@ -151,7 +161,6 @@ def train(
         else:
             from conservator.restorers.llmra import train as llmra
             from conservator.restorers.llmra.config import CONFIGS
-            from conservator.tools.instruments.prompt import degradations_of
 
             if config not in CONFIGS:
                 raise UnknownNameError("configuration of llmra", config, tuple(CONFIGS))
@@ -165,7 +174,7 @@ def train(
                 resume=resume,
                 weights=weights,
                 validation=validation,
-                inspector=degradations_of if stage == "2" else None,
+                inspector=_inspector(vlm) if stage == "2" else None,
                 seed=seed,
                 say=say,
             )
@@ -176,12 +185,24 @@ def train(
     return ExitCode.DONE
 
 
+def _inspector(vlm: str | None) -> Inspector:
+    """Who inspects the pictures of LLMRA's stage 2."""
+    from conservator.agent.settings import load_settings
+    from conservator.agent.vlm.inspector import inspector_of
+    from conservator.agent.vlm.opening import open_vlm
+    from conservator.tools.instruments.prompt import degradations_of
+
+    model = None if vlm is None else open_vlm(vlm, load_settings())
+    return degradations_of if model is None else inspector_of(model)
+
+
 def _check(
     network: str,
     config: str,
     stage: str | None,
     weights: Path | None,
     guide: str | None,
+    vlm: str | None,
     validation: Path | None,
     resume: bool,
 ) -> None:
@@ -198,6 +219,8 @@ def _check(
         raise UsageError("mofe-ir has no stages; leave --stage out")
     if network != "mofe-ir" and guide is not None:
         raise UsageError(f"{network} takes no --guide; leave it out")
+    if vlm is not None and (network, stage) != ("llmra", "2"):
+        raise UsageError("--vlm is for stage 2 of llmra; leave it out")
     if network == "llmra" and stage == "3":
         raise UsageError("llmra has the stages 1 and 2")
     if network == "llmra" and stage == "2" and weights is None and not resume:
