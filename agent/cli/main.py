@@ -16,6 +16,7 @@ from conservator.agent.cli.degrade import degrade
 from conservator.agent.cli.doctor import doctor
 from conservator.agent.cli.evaluate import evaluate
 from conservator.agent.cli.exit_code import ExitCode
+from conservator.agent.cli.explain import explain
 from conservator.agent.cli.inspect import inspect
 from conservator.agent.cli.listings import policies, restorers
 from conservator.agent.cli.replay import replay
@@ -34,6 +35,7 @@ _COMMANDS = (
     score,
     replay,
     degrade,
+    explain,
     restorers,
     policies,
     doctor,

@@ -21,43 +21,57 @@ class GuideEmbeddings:
         image: E_Image (B, V, D), of the image tokens; pooled to one token a view (the paper pools to V = 1).
         joint: E_Joint (B, T, D), of the views and the words.
         answer: E_Answer (B, D), of the token from which the answer begins.
-        mask: (B, T) bool, False where `joint` is padding; None where nothing is.
+        image_mask: (B, V) bool, False where `image` is padding; None where nothing is.
+        joint_mask: (B, T) bool, the same for `joint`.
     """
 
     image: Tensor
     joint: Tensor
     answer: Tensor
-    mask: Tensor | None = None
+    image_mask: Tensor | None = None
+    joint_mask: Tensor | None = None
 
     def to(self, device: torch.device) -> GuideEmbeddings:
         """The same on another device."""
-        mask = None if self.mask is None else self.mask.to(device)
         return GuideEmbeddings(
-            self.image.to(device), self.joint.to(device), self.answer.to(device), mask
+            self.image.to(device),
+            self.joint.to(device),
+            self.answer.to(device),
+            None if self.image_mask is None else self.image_mask.to(device),
+            None if self.joint_mask is None else self.joint_mask.to(device),
         )
 
     def pooled(self) -> Tensor:
         """Mean of `joint` over what is no padding, (B, D)."""
-        if self.mask is None:
+        if self.joint_mask is None:
             return self.joint.mean(dim=1)
-        weights = self.mask.to(self.joint.dtype)[..., None]
+        weights = self.joint_mask.to(self.joint.dtype)[..., None]
         return (self.joint * weights).sum(dim=1) / weights.sum(dim=1)
+
+    def sample(self, row: int) -> GuideEmbeddings:
+        """One sample by itself (B = 1), without padding."""
+        image, joint = (
+            tokens[row : row + 1, : None if mask is None else int(mask[row].sum())]
+            for tokens, mask in ((self.image, self.image_mask), (self.joint, self.joint_mask))
+        )
+        return GuideEmbeddings(image, joint, self.answer[row : row + 1])
 
     @classmethod
     def stacked(cls, parts: Sequence[GuideEmbeddings]) -> GuideEmbeddings:
-        """Single samples (B = 1, unpadded, of the same number of views) as one batch; shorter texts are padded."""
-        longest = max(part.joint.shape[1] for part in parts)
-        joint = torch.cat(
-            [F.pad(part.joint, (0, 0, 0, longest - part.joint.shape[1])) for part in parts]
-        )
-        lengths = torch.tensor([part.joint.shape[1] for part in parts], device=joint.device)
-        mask = torch.arange(longest, device=joint.device) < lengths[:, None]
-        return cls(
-            torch.cat([part.image for part in parts]),
-            joint,
-            torch.cat([part.answer for part in parts]),
-            None if bool(mask.all()) else mask,
-        )
+        """Single samples (B = 1, without padding) as one batch; what is shorter is padded behind."""
+        image, image_mask = _padded([part.image for part in parts])
+        joint, joint_mask = _padded([part.joint for part in parts])
+        answer = torch.cat([part.answer for part in parts])
+        return cls(image, joint, answer, image_mask, joint_mask)
+
+
+def _padded(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """(1, T, D) each to (B, T, D) of the longest, and which tokens are real, None for all."""
+    lengths = torch.tensor([part.shape[1] for part in parts], device=parts[0].device)
+    longest = int(lengths.max())
+    stacked = torch.cat([F.pad(part, (0, 0, 0, longest - part.shape[1])) for part in parts])
+    mask = torch.arange(longest, device=stacked.device) < lengths[:, None]
+    return stacked, None if bool(mask.all()) else mask
 
 
 class Guide(Protocol):

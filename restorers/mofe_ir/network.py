@@ -219,7 +219,10 @@ class MoFEIR(UNet):
             heights = self.tone(image, guide.pooled()[:, None]) if curve is None else curve
             image = self.tone.apply_to(image, heights)
         weights = self.route(guide.answer) if weights is None else weights
-        embeddings = {"image": (guide.image, None), "joint": (guide.joint, guide.mask)}
+        embeddings = {
+            "image": (guide.image, guide.image_mask),
+            "joint": (guide.joint, guide.joint_mask),
+        }
         return self.restored(image, _Guided(deg, weights, embeddings))
 
     def before_encoding(self, level: int, x: Tensor, guide: _Guided) -> Tensor:

@@ -171,10 +171,7 @@ class Gallery:
         for i in range(count):
             row = self._next
             self._degraded[row], self._target[row] = _bytes(degraded[i]), _bytes(pairs.target[i])
-            length = guided.joint.shape[1] if guided.mask is None else int(guided.mask[i].sum())
-            one = GuideEmbeddings(
-                guided.image[i : i + 1], guided.joint[i : i + 1, :length], guided.answer[i : i + 1]
-            )
+            one = guided.sample(i)
             if row < len(self._guided):
                 self._guided[row] = one
             else:

@@ -97,7 +97,8 @@ def test_one_token_a_view_then_every_word(guide: QwenGuide, photo: torch.Tensor)
     for given in (asked, answered):
         assert torch.equal(given.joint[:, :views], given.image)
         assert torch.equal(given.joint[:, -1], given.answer)
-        assert given.mask is None
+        assert given.image_mask is None
+        assert given.joint_mask is None
         assert given.joint.isfinite().all()
 
 
@@ -133,11 +134,16 @@ def test_embeddings_are_the_network_s_own_hidden_states(
 
 
 def test_samples_do_not_leak_into_each_other(fresh: QwenGuide, photo: torch.Tensor) -> None:
-    other = photo.flip(-1) * 0.5
-    alone = fresh.embed(photo, ANSWERED)
+    """The other picture has crops elsewhere, so fewer of them fit beside each other."""
+    square = photo[..., :256, :256]
+    flat = square.clone()
+    flat[..., 130:, :] = 0.5
+    alone = [fresh.embed(one, ANSWERED) for one in (square, flat)]
     fresh._cache.clear()
-    both = fresh.embed(torch.cat([other, photo]), ANSWERED)
-    assert torch.equal(both.joint[1], alone.joint[0])
+    both = fresh.embed(torch.cat([square, flat]), ANSWERED)
+    for row, one in enumerate(alone):
+        assert torch.equal(both.sample(row).image, one.image)
+        assert torch.equal(both.sample(row).joint, one.joint)
     assert not torch.equal(both.answer[0], both.answer[1])
 
 
@@ -176,17 +182,9 @@ def test_the_batched_path_gives_the_same_numbers(
     other = views.flip(-1) * 0.5
     batch = torch.stack([views, other, views])
     given = guide.embed_views(batch, [QUESTION, SHORT, ANSWERED])
-    assert given.mask is not None
+    assert given.joint_mask is not None
     for row, text in ((0, QUESTION), (2, ANSWERED)):
-        length = int(given.mask[row].sum())
-        alone = guide.embed(square, text)
-        assert length == alone.joint.shape[1]
-        one = GuideEmbeddings(
-            given.image[row : row + 1],
-            given.joint[row : row + 1, :length],
-            given.answer[row : row + 1],
-        )
-        same(one, alone)
+        same(given.sample(row), guide.embed(square, text))
 
 
 def test_half_precision_is_near(guide: QwenGuide, square: torch.Tensor) -> None:
@@ -216,17 +214,23 @@ def test_views_that_do_not_divide_are_refused(guide: QwenGuide) -> None:
 
 
 def test_padding_is_masked_and_left_out_of_the_mean() -> None:
-    def part(words: int) -> GuideEmbeddings:
-        joint = torch.rand(1, 2 + words, 4)
-        return GuideEmbeddings(joint[:, :2], joint, joint[:, -1])
+    def part(views: int, words: int) -> GuideEmbeddings:
+        joint = torch.rand(1, views + words, 4)
+        return GuideEmbeddings(joint[:, :views], joint, joint[:, -1])
 
-    short, long = part(1), part(5)
+    short, long = part(2, 1), part(3, 4)
     both = GuideEmbeddings.stacked([short, long])
+    assert both.image.shape == (2, 3, 4)
     assert both.joint.shape == (2, 7, 4)
-    assert both.mask is not None
-    assert both.mask.sum(1).tolist() == [3, 7]
+    assert both.image_mask is not None
+    assert both.joint_mask is not None
+    assert both.image_mask.sum(1).tolist() == [2, 3]
+    assert both.joint_mask.sum(1).tolist() == [3, 7]
     torch.testing.assert_close(both.pooled(), torch.cat([short.pooled(), long.pooled()]))
-    assert GuideEmbeddings.stacked([long, long]).mask is None
+    for row, one in enumerate((short, long)):
+        assert torch.equal(both.sample(row).image, one.image)
+        assert torch.equal(both.sample(row).joint, one.joint)
+    assert GuideEmbeddings.stacked([long, long]).joint_mask is None
 
 
 # ── what goes wrong ─────────────────────────────────────────────────────────

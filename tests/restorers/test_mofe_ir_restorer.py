@@ -10,34 +10,22 @@ from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import Kind, Level
 from conservator.restorers.errors import WeightsError
 from conservator.restorers.guides.base import GuideEmbeddings
-from conservator.restorers.guides.qwen import QwenGuide, fingerprint
+from conservator.restorers.guides.qwen import QwenGuide
 from conservator.restorers.mofe_ir.card import CARD
-from conservator.restorers.mofe_ir.config import CONFIGS
 from conservator.restorers.mofe_ir.network import MoFEIR
-from conservator.restorers.mofe_ir.restorer import GUIDES, MoFEIRRestorer
+from conservator.restorers.mofe_ir.restorer import MoFEIRRestorer
 from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.restorers.prompts.mofe import QUESTION
 from conservator.restorers.runner import Runner
 from conservator.restorers.weights import save_weights
-from tiny_mofe import TINY
+from tiny_mofe import TINY, write_weights
 
 NOISY = RestorationPrompt.at_level(noise="high")
 
 
 @pytest.fixture
 def weights(tmp_path: Path, guide_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Of a tiny network whose every part speaks."""
-    monkeypatch.setitem(CONFIGS, "compact", TINY)
-    monkeypatch.setitem(GUIDES, "compact", guide_folder)
-    torch.manual_seed(0)
-    model = MoFEIR(TINY)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if not parameter.any():
-                parameter.normal_(0, 0.05)
-    path = tmp_path / "tiny.safetensors"
-    save_weights(model, path, {"guide_sha256": fingerprint(guide_folder)})
-    return path
+    return write_weights(tmp_path / "tiny.safetensors", guide_folder, monkeypatch)
 
 
 @pytest.fixture
@@ -81,10 +69,14 @@ def test_another_picture_s_guidance_gives_another_result(
 
 def test_padded_samples_are_restored_as_alone(weights: Path, photo: torch.Tensor) -> None:
     restorer = MoFEIRRestorer("compact", weights)
-    texts = [QUESTION, f"{QUESTION} high gaussian noise (sigma 30.0), low rain (value 5)."]
-    alone = [restorer.guide.embed(photo, text) for text in texts]
+    more = f"{QUESTION} high gaussian noise (sigma 30.0), low rain (value 5)."
+    alone = [
+        restorer.guide.embed(photo, QUESTION),
+        restorer.guide.embed(photo.repeat(1, 1, 2, 2), more),
+    ]
     both = GuideEmbeddings.stacked(alone)
-    assert both.mask is not None
+    assert both.image_mask is not None
+    assert both.joint_mask is not None
     with torch.inference_mode():
         together = restorer.model(photo.expand(2, -1, -1, -1), both)
         for row, given in enumerate(alone):

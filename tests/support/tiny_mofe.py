@@ -2,7 +2,14 @@
 
 from pathlib import Path
 
-from conservator.restorers.mofe_ir.config import MoFEConfig
+import pytest
+import torch
+
+from conservator.restorers.guides.qwen import fingerprint
+from conservator.restorers.mofe_ir.config import CONFIGS, MoFEConfig
+from conservator.restorers.mofe_ir.network import MoFEIR
+from conservator.restorers.mofe_ir.restorer import GUIDES
+from conservator.restorers.weights import save_weights
 
 TINY = MoFEConfig(
     channels=(8, 16, 16, 16),
@@ -29,3 +36,17 @@ def write_guide(folder: Path, *, seed: int = 0) -> Path:
     return write_directory(
         build_model(seed), tokenizer_of([_TEXT] * 8, 1024, fixed_texts()), folder
     )
+
+
+def write_weights(path: Path, guide: Path, patch: pytest.MonkeyPatch) -> Path:
+    """Weights of a tiny network whose every part speaks, and the names `compact` changed to mean it and its guide."""
+    patch.setitem(CONFIGS, "compact", TINY)
+    patch.setitem(GUIDES, "compact", guide)
+    torch.manual_seed(0)
+    model = MoFEIR(TINY)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if not parameter.any():
+                parameter.normal_(0, 0.05)
+    save_weights(model, path, {"guide_sha256": fingerprint(guide)})
+    return path

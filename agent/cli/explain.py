@@ -1,0 +1,154 @@
+"""`conservator explain`: what a restorer did, as a figure."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from conservator.agent.cli.console import bar, emit_path, say
+from conservator.agent.cli.options import (
+    PATH,
+    Command,
+    device_option,
+    output_option,
+    overwrite_option,
+)
+from conservator.agent.errors import MissingFileError, UsageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from conservator.restorers.mofe_ir.restorer import MoFEIRRestorer
+    from conservator.restorers.prompts.model import RestorationPrompt
+
+__all__ = ["explain"]
+
+
+@click.command(cls=Command)
+@click.argument("restorer", metavar="RESTORER", type=click.Choice(["mofe-ir"]))
+@click.argument("picture", metavar="[IN]", type=PATH, required=False)
+@click.option(
+    "--routing",
+    metavar="DIR",
+    type=PATH,
+    help="Draw how the pictures of a folder are routed, coloured by sub-folder or by the letters that names begin with.",
+)
+@click.option(
+    "--prompt",
+    "text",
+    metavar="TEXT",
+    help="What to undo, as for apply. Default: whatever the guide sees.",
+)
+@click.option(
+    "--configuration",
+    metavar="NAME",
+    default="compact",
+    show_default=True,
+    help="Size of the restorer: compact or paper.",
+)
+@click.option(
+    "--weights", metavar="PATH", help="Weights in place of the shipped ones (.safetensors)."
+)
+@device_option
+@output_option("Figure to write (.png). Default: beside IN, photo.experts.png.")
+@overwrite_option
+def explain(
+    restorer: str,
+    picture: Path | None,
+    routing: Path | None,
+    text: str | None,
+    configuration: str,
+    weights: str | None,
+    device: str | None,
+    output: Path | None,
+    overwrite: bool,
+) -> None:
+    """Draw what MoFE-IR does to a photo: what each expert changes, and how much it is asked to.
+
+    With --routing, instead, how the guide's embeddings of a folder of pictures lie, and how their routing lies.
+    """
+    if (picture is None) == (routing is None):
+        raise UsageError("give one photo, or a folder with --routing")
+    with bar() as shown:
+        shown.stage("loading")
+        from conservator.agent.cli.files import new_file
+        from conservator.restorers.prompts.language import parse
+        from conservator.restorers.prompts.model import RestorationPrompt
+        from conservator.tools.compare import png
+        from conservator.tools.image_io import write_atomically
+
+        prompt = RestorationPrompt(blind=True) if text is None else parse(text, required=True)
+        target = output or _beside(picture, routing)
+        if target.suffix.lower() != ".png":
+            raise UsageError(f"a figure is a .png, not {target.name!r}")
+        target = new_file(target, overwrite=overwrite)
+        tool = _loaded(configuration, weights, device)
+        shown.stage("looking")
+        if picture is not None:
+            from conservator.agent.pictures import picture_from
+            from conservator.restorers.mofe_ir.explain import experts
+            from conservator.tools.figures import experts_figure
+            from conservator.tools.image_io import to_tensor
+
+            found = experts(tool, to_tensor(picture_from(picture)), prompt)
+            page = experts_figure(found, title=f"{restorer}: {tool.render(prompt)}")
+        else:
+            assert routing is not None
+            page = _routed(tool, routing, prompt)
+        write_atomically(target, png(page), overwrite=overwrite)
+    emit_path(target)
+
+
+def _loaded(configuration: str, weights: str | None, device: str | None) -> MoFEIRRestorer:
+    """The restorer itself, without the runner: its inside is what is asked for."""
+    import torch
+
+    from conservator.agent.settings import load_settings
+    from conservator.restorers.mofe_ir.restorer import build
+    from conservator.restorers.training.loop import choose_device
+    from conservator.restorers.weights import locate_weights
+
+    settings = load_settings()
+    path = None
+    if weights is not None:
+        path = locate_weights(weights, allow_download=not settings.offline)
+    tool = build(configuration, path)
+    tool.to(choose_device(device or settings.device), torch.float32)
+    return tool
+
+
+def _beside(picture: Path | None, routing: Path | None) -> Path:
+    if picture is not None:
+        return picture.with_name(f"{picture.stem}.experts.png")
+    assert routing is not None
+    return routing.with_name(f"{routing.resolve().name}.routing.png")
+
+
+def _routed(tool: MoFEIRRestorer, folder: Path, prompt: RestorationPrompt) -> Image:
+    from conservator.agent.pictures import picture_from
+    from conservator.restorers.mofe_ir.explain import routing
+    from conservator.tools.figures import routing_figure
+    from conservator.tools.image_io import to_tensor
+    from conservator.tools.image_io.formats import WRITABLE
+
+    if not folder.is_dir():
+        raise MissingFileError(f"no folder {str(folder)!r}; give a folder of pictures")
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix.lower() in WRITABLE)
+    found = routing(tool, (to_tensor(picture_from(path)) for path in paths), prompt)
+    say(
+        f"{len(paths)} pictures; similarities differ by {found.difference:.3f} (Eq. 7), "
+        f"correlation {found.correlation:.2f}"
+    )
+    return routing_figure(found, [_group(path, folder) for path in paths])
+
+
+def _group(path: Path, folder: Path) -> str:
+    """The sub-folder that a picture lies in, or the letters that its name begins with."""
+    inside = path.relative_to(folder).parts
+    if len(inside) > 1:
+        return inside[0]
+    letters = re.match(r"[^\W\d_]+(?:[+-][^\W\d_]+)*", path.stem)
+    return letters[0] if letters else "pictures"
