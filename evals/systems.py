@@ -7,7 +7,8 @@ A system is written `NAME` or `NAME:option=value,option=value`:
   and claims something else), blind ("remove all degradation"), inspected (what our instruments say), seen (what they and a
   vision-language model say together), sentences (the model's own answer to LLMRA's three questions), none (says nothing);
   `model=` names the model as `vlm=` does;
-  `strength=` factor on the asked severities; `cem=yes` lets LLMRA's CEM correct the text.
+  `strength=` factor on the asked severities; `cem=yes` lets LLMRA's CEM correct the text; `guide=other` shows MoFE-IR's
+  guide another picture; `weights=` a file in place of the shipped weights, for trials.
 - `inspected`: one `llmra` call on what the inspection found, nothing judged.
 - `fixed-order`, `random-order`: for each kind found the restorer that measured best, one after the other, in the policy's order
   or in a seeded random one, nothing judged.
@@ -35,6 +36,7 @@ import numpy as np
 import torch
 
 from conservator.evals.fidelity import psnr, sized_as
+from conservator.evals.guidance import absent_kind, misguided
 from conservator.evals.perceivers import (
     Perceiver,
     checked_spec,
@@ -247,6 +249,7 @@ def _once(restorer: str, options: dict[str, str]) -> System:
     text = options.pop("text", "true")
     strength = _number(options.pop("strength", "1"))
     enhance = options.pop("cem", "no")
+    shown, weights = options.pop("guide", "own"), options.pop("weights", "")
     told: Teller = partial(_told, text)
     if text in BY_MODEL:
         told = partial(
@@ -257,6 +260,8 @@ def _once(restorer: str, options: dict[str, str]) -> System:
     if text not in TEXTS or enhance not in ("yes", "no"):
         known = f"text is one of {', '.join(TEXTS)}; cem is yes or no"
         raise UsageError(f"system {restorer}: {known}")
+    if shown not in ("own", "other") or (shown == "other" and restorer != "mofe-ir"):
+        raise UsageError(f"system {restorer}: guide=own, or guide=other of mofe-ir; not {shown!r}")
 
     def work(sample: Sample, seed: int) -> Answer:
         prompt = _for(restorer, _strengthened(told(sample), strength))
@@ -267,10 +272,13 @@ def _once(restorer: str, options: dict[str, str]) -> System:
         details = {"prompt": said, "blind": prompt.blind}
         if not prompt.degradations and not prompt.blind:
             return Answer(image=sample.degraded, details=details)
-        image = _call(restorer, sample.degraded, prompt, seed)
+        if shown == "other":
+            image = misguided(restorer, sample, prompt, seed=seed, weights=weights)
+        else:
+            image = _call(restorer, sample.degraded, prompt, seed, weights)
         return Answer(image=image, tools=1, details=details)
 
-    return _Plain(work, (restorer,))
+    return _Plain(work, () if weights else (restorer,))
 
 
 def _told(text: str, sample: Sample) -> RestorationPrompt:
@@ -282,8 +290,7 @@ def _told(text: str, sample: Sample) -> RestorationPrompt:
         case "none":
             return RestorationPrompt()
         case "false":
-            real = sample.truth.degradations if sample.truth else {}
-            wrong = next(k for k in (Kind.SNOW, Kind.RAIN, Kind.NOISE, Kind.HAZE) if k not in real)
+            wrong = absent_kind(sample.truth)
             return RestorationPrompt(degradations={wrong: value_of(wrong, Level.HIGH)})
     if sample.truth is None:
         raise PromptError(
@@ -324,9 +331,11 @@ def _strengthened(prompt: RestorationPrompt, factor: float) -> RestorationPrompt
     return prompt.model_copy(update={"degradations": asked})
 
 
-def _call(restorer: str, image: Image, prompt: RestorationPrompt, seed: int = 0) -> Image:
+def _call(
+    restorer: str, image: Image, prompt: RestorationPrompt, seed: int = 0, weights: str = ""
+) -> Image:
     x = torch.from_numpy(np.array(image, np.float32)).permute(2, 0, 1)[None]
-    y = catalog.load(restorer).restore(x, prompt, seed=seed).image
+    y = catalog.load(restorer, weights_path=weights or None).restore(x, prompt, seed=seed).image
     return np.ascontiguousarray(y[0].permute(1, 2, 0).numpy())
 
 

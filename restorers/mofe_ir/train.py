@@ -136,9 +136,7 @@ def train(
     if resume and trainer.resume():
         say(f"resumed at step {trainer.step}, {trainer.spent_s / 60:.1f} minutes spent")
     maker = Composites(seed=seed + trainer.step, device=str(where))
-    gallery = Gallery(
-        CropBank(data), maker, looking, size=pictures, first=min(pictures, max(batch, 64))
-    )
+    gallery = Gallery(CropBank(data), maker, looking, size=pictures, first=min(pictures, 2 * batch))
 
     def losses() -> Iterator[Callable[[], Tensor]]:
         while True:

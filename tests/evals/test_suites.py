@@ -21,7 +21,7 @@ PAPERS = {
 }
 OWN = {
     *("smoke", "single", "mio16", "cdd11", "spire-param", "lm4lv-tasks", "clean-unchanged"),
-    *("real-noref", "perception", "strength", "text-impact", "llmra-card"),
+    *("real-noref", "perception", "strength", "text-impact", "llmra-card", "mofe-card"),
 }
 
 
@@ -56,7 +56,11 @@ def test_a_suite_is_whole(name: str) -> None:
 @pytest.mark.parametrize("name", suite_names())
 def test_rows_that_need_truth_have_it(name: str) -> None:
     task = load_suite(name)
-    told = [s for s in task.systems if s.partition(":")[0] in {"llmra", "oracle", "classical"}]
+    told = [
+        s
+        for s in task.systems
+        if s.partition(":")[0] in {"llmra", "mofe-ir", "oracle", "classical"}
+    ]
     told = [s for s in told if "text=" not in s or "text=true" in s]
     for row in task.rows:
         needs = row.needs or task.needs
