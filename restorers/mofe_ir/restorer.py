@@ -14,6 +14,7 @@ from torch import Tensor
 from conservator.restorers.errors import WeightsError
 from conservator.restorers.guides.base import Guide, GuideEmbeddings
 from conservator.restorers.guides.qwen import SHIPPED, QwenGuide, fingerprint
+from conservator.restorers.guides.served import ServedGuide, is_url
 from conservator.restorers.mofe_ir.card import CARD
 from conservator.restorers.mofe_ir.config import CONFIGS
 from conservator.restorers.mofe_ir.network import MoFEIR
@@ -31,7 +32,7 @@ GUIDES: Final[dict[str, str | Path]] = {
 """Configuration -> the guide it was made for."""
 
 _VARIABLE: Final = "CONSERVATOR_GUIDE"
-"""Environment variable with another guide: a directory or a hub id."""
+"""Environment variable with another guide: a directory, a hub id, or the address of a server that serves the configuration's own."""
 
 
 @dataclass
@@ -120,14 +121,16 @@ class MoFEIRRestorer:
         return restored.float().clamp(0, 1)
 
 
-def guide_of(configuration: str, weights: Path) -> QwenGuide:
+def guide_of(configuration: str, weights: Path) -> QwenGuide | ServedGuide:
     """The guide that belongs to weights: `CONSERVATOR_GUIDE`, or the configuration's own.
 
     Raises:
         WeightsError: it is missing or damaged, or not the one that the weights were trained with.
-        BackendMissingError: a hub's model that is not on this machine.
+        BackendMissingError: a hub's model that is not on this machine, or a server that does not answer.
     """
     chosen = os.environ.get(_VARIABLE) or GUIDES[configuration]
+    if is_url(str(chosen)):
+        return ServedGuide(str(chosen), GUIDES[configuration])
     try:
         with safe_open(weights, "pt") as file:
             wanted = (file.metadata() or {}).get("guide_sha256", "")

@@ -18,6 +18,7 @@ from conservator.restorers.degradations.vocabulary import Kind
 from conservator.restorers.errors import UsageError, WeightsError
 from conservator.restorers.guides.base import GuideEmbeddings
 from conservator.restorers.guides.qwen import SHIPPED, QwenGuide, fingerprint
+from conservator.restorers.guides.served import is_url
 from conservator.restorers.mofe_ir.config import CONFIGS
 from conservator.restorers.mofe_ir.network import MoFEIR, guided_loss
 from conservator.restorers.mofe_ir.pictures import Composites, Gallery
@@ -94,13 +95,15 @@ def train(
         say: receives progress, a line at a time.
 
     Raises:
-        UsageError: no images in `data`, or a guide of another width.
+        UsageError: no images in `data`, or a guide of another width or behind a server.
         BackendMissingError: the guide is not on this machine.
         WeightsError: the guide, `weights` or the checkpoint does not load or fit.
     """
     torch.manual_seed(seed)
     where = choose_device(device)
     chosen = replace(CONFIGS[config], **dict(switches or {}))
+    if is_url(str(guide)):
+        raise UsageError(f"training looks at whole batches; give the model itself, not {guide}")
     looking = QwenGuide(guide, where)
     if looking.width != chosen.guide_width:
         raise UsageError(

@@ -14,7 +14,8 @@ from PIL import Image
 from conservator.agent.vlm.questions import COMPACT_VIEWS, guide_question
 from conservator.restorers.errors import BackendMissingError, UsageError, WeightsError
 from conservator.restorers.guides.base import GuideEmbeddings
-from conservator.restorers.guides.qwen import QwenGuide, fingerprint, system_text, turns
+from conservator.restorers.guides.form import system_text, turns
+from conservator.restorers.guides.qwen import QwenGuide, fingerprint
 from conservator.restorers.guides.views import COMPACT, FULL, Views, seen
 from conservator.restorers.prompts.mofe import QUESTION
 from tiny_vlm import write_tiny_vlm
@@ -30,9 +31,9 @@ def guide(guide_folder: Path) -> QwenGuide:
 
 @pytest.fixture
 def fresh(guide: QwenGuide) -> Iterator[QwenGuide]:
-    guide._cache.clear()
+    guide.memory.kept.clear()
     yield guide
-    guide._cache.clear()
+    guide.memory.kept.clear()
 
 
 @pytest.fixture(scope="session")
@@ -85,12 +86,12 @@ def test_an_answer_begins_the_model_s_own_turn() -> None:
 
 
 def test_one_token_a_view_then_every_word(guide: QwenGuide, photo: torch.Tensor) -> None:
-    views = len(seen(photo[0].permute(1, 2, 0).numpy(), guide.views))
+    views = len(seen(photo[0].permute(1, 2, 0).numpy(), guide.form.views))
     asked, answered = guide.embed(photo, QUESTION), guide.embed(photo, ANSWERED)
     assert guide.width == 256
     assert asked.image.shape == (1, views, 256)
     assert asked.answer.shape == (1, 256)
-    words = guide.processor.tokenizer(turns(ANSWERED, 1)[1])["input_ids"]
+    words = guide.form.processor.tokenizer(turns(ANSWERED, 1)[1])["input_ids"]
     assert answered.joint.shape[1] - asked.joint.shape[1] == len(words) > 8
     # The question is one token; the others are the marks of the turns around it.
     assert asked.joint.shape[1] < views + 15
@@ -114,10 +115,12 @@ def test_embeddings_are_the_network_s_own_hidden_states(
     guide: QwenGuide, photo: torch.Tensor
 ) -> None:
     """Once by hand, with nothing but transformers."""
-    views = [Image.fromarray(v) for v in seen(photo[0].permute(1, 2, 0).numpy(), guide.views)]
+    views = [Image.fromarray(v) for v in seen(photo[0].permute(1, 2, 0).numpy(), guide.form.views)]
     asked, answer = turns(ANSWERED, len(views))
-    text = guide.processor.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
-    inputs = guide.processor(text=[text + answer], images=views, return_tensors="pt")
+    text = guide.form.processor.apply_chat_template(
+        asked, add_generation_prompt=True, tokenize=False
+    )
+    inputs = guide.form.processor(text=[text + answer], images=views, return_tensors="pt")
     guide.model.model.rope_deltas = None
     with torch.inference_mode():
         states = guide.model(**inputs, output_hidden_states=True).hidden_states[-1][0]
@@ -139,7 +142,7 @@ def test_samples_do_not_leak_into_each_other(fresh: QwenGuide, photo: torch.Tens
     flat = square.clone()
     flat[..., 130:, :] = 0.5
     alone = [fresh.embed(one, ANSWERED) for one in (square, flat)]
-    fresh._cache.clear()
+    fresh.memory.kept.clear()
     both = fresh.embed(torch.cat([square, flat]), ANSWERED)
     for row, one in enumerate(alone):
         assert torch.equal(both.sample(row).image, one.image)
@@ -154,10 +157,10 @@ def test_a_picture_is_looked_at_once(
     with monkeypatch.context() as patch:
         patch.setattr(QwenGuide, "_looked", None)
         assert torch.equal(fresh.embed(photo, SHORT).joint, first.joint)
-    assert len(fresh._cache) == 1
+    assert len(fresh.memory.kept) == 1
     fresh.embed(photo, QUESTION)
     fresh.embed(photo * 0.9, SHORT)
-    assert len(fresh._cache) == 3
+    assert len(fresh.memory.kept) == 3
 
 
 # ── whole batches, for training ─────────────────────────────────────────────
@@ -169,7 +172,7 @@ def square(photo: torch.Tensor) -> torch.Tensor:
 
 
 def views_of(guide: QwenGuide, picture: torch.Tensor) -> torch.Tensor:
-    views = seen(picture[0].permute(1, 2, 0).numpy(), guide.views)
+    views = seen(picture[0].permute(1, 2, 0).numpy(), guide.form.views)
     return torch.stack([torch.from_numpy(v).permute(2, 0, 1) / 255 for v in views])
 
 
@@ -201,7 +204,7 @@ def test_views_larger_than_a_window_take_transformers_own_tower(
     folder = write_tiny_vlm(tmp_path / "tiny")
     guide = QwenGuide(folder, views=Views(overview_side=168, crop_side=168, crops=1))
     assert guide.side == 168
-    assert QwenGuide(folder).views == FULL
+    assert QwenGuide(folder).form.views == FULL
     generator = torch.Generator().manual_seed(0)
     picture = (torch.rand(1, 3, 168, 168, generator=generator) * 255).round() / 255
     views = torch.stack([picture[0], picture[0]])[None]

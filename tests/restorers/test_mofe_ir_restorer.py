@@ -89,7 +89,7 @@ def test_tiles_share_one_look(weights: Path, photo: torch.Tensor) -> None:
     restorer = MoFEIRRestorer("compact", weights)
     assert isinstance(restorer.guide, QwenGuide)
     Runner(restorer, device="cpu", dtype="float32", tile=96).restore(photo, NOISY)
-    assert len(restorer.guide._cache) == 1
+    assert len(restorer.guide.memory.kept) == 1
 
 
 def test_weights_of_another_guide_are_refused(weights: Path, tmp_path: Path) -> None:

@@ -195,6 +195,7 @@ def test_the_command_trains(
         (["llmra", "--guide", "somewhere"], "--guide"),
         (["mofe-ir", "--config", "huge"], "configuration of mofe-ir 'huge'"),
         (["mofe-ir", "--guide", "nobody/no-such-guide"], "downloads are off"),
+        (["mofe-ir", "--guide", "http://127.0.0.1:1"], "give the model itself"),
     ],
 )
 def test_the_command_refuses_what_does_not_go(
