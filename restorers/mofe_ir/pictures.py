@@ -36,15 +36,19 @@ _HISTOGRAM_STEP = 3
 """The tone curve counts every third pixel of a picture both ways: a tenth of the time, the same histogram."""
 
 
-def written_answer(asked: dict[Kind, float], rng: random.Random) -> str:
-    """The question with an answer behind it; half of them with numbers, and numbers a little off as measurements are."""
+def written_answer(asked: dict[Kind, float], rng: random.Random, *, others: bool = False) -> str:
+    """The question with an answer behind it; half of them with numbers, and numbers a little off as measurements are.
+
+    With `others` the answer says at its end that there is more.
+    """
     jittered = {
         kind: value_at(kind, min(1.0, max(0.02, severity_of(kind, value) + rng.gauss(0, 0.02))))
         if severity_of(kind, value) < 1
         else value
         for kind, value in asked.items()
     }
-    return render(RestorationPrompt(degradations=jittered), numbers=rng.random() < 0.5)
+    prompt = RestorationPrompt(degradations=jittered, blind=others)
+    return render(prompt, numbers=rng.random() < 0.5)
 
 
 class Composites(Synthesiser):
@@ -54,10 +58,11 @@ class Composites(Synthesiser):
         composite: share of CDD11's combinations.
         answered: share of prompts with the answer behind the question; the others ask to undo everything.
         partial: share of the answers that name a part of what is there; the target keeps the rest.
+        others: share of those that end in "others", and so ask to undo everything after all.
         alarmed: share of the answers that also name what is not there.
     """
 
-    composite, answered, partial, alarmed = 0.5, 0.5, 0.25, 0.06
+    composite, answered, partial, others, alarmed = 0.5, 0.5, 0.25, 0.2, 0.06
 
     def __init__(self, seed: int = 0, device: str = "cpu") -> None:
         super().__init__(GENERAL, seed=seed, device=device)
@@ -106,7 +111,10 @@ class Composites(Synthesiser):
         named = dict(present)
         if present and rng.random() < self.partial:
             chosen = set(rng.sample(list(present), rng.randrange(len(present))))
-            named = {kind: value for kind, value in present.items() if kind in chosen}
+            part = {kind: value for kind, value in present.items() if kind in chosen}
+            if rng.random() < self.others:
+                return dict(present), written_answer(part, rng, others=True)
+            named = part
         said = dict(named)
         if rng.random() < self.alarmed:
             alarm = rng.choice([kind for kind in Kind if kind not in present])

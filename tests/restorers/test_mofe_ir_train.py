@@ -50,7 +50,7 @@ def test_half_of_the_pictures_are_composites(bank: CropBank) -> None:
 
 def test_the_target_keeps_what_the_answer_does_not_name(bank: CropBank) -> None:
     maker = Composites(seed=2)
-    maker.partial, maker.answered, maker.alarmed = 1.0, 1.0, 0.0
+    maker.partial, maker.answered, maker.others, maker.alarmed = 1.0, 1.0, 0.0, 0.0
     pairs, texts = maker.asked(bank.patches(40, 32, maker.rng))
     rows = [i for i, kinds in enumerate(pairs.present) if kinds and not pairs.asked[i]]
     assert rows
@@ -63,6 +63,19 @@ def test_the_target_keeps_what_the_answer_does_not_name(bank: CropBank) -> None:
     for i in some:
         assert set(pairs.asked[i]) < set(pairs.present[i])
         assert set(parse(texts[i]).degradations) <= set(pairs.asked[i])
+
+
+def test_others_at_the_end_ask_for_everything(bank: CropBank) -> None:
+    maker = Composites(seed=6)
+    maker.partial, maker.answered, maker.others = 1.0, 1.0, 1.0
+    pairs, texts = maker.asked(bank.patches(30, 32, maker.rng))
+    open_ended = [i for i, text in enumerate(texts) if text.endswith("others.")]
+    assert len(open_ended) > 5
+    for i in open_ended:
+        assert parse(texts[i]).blind
+        assert set(parse(texts[i]).degradations) < set(pairs.present[i])
+    assert pairs.asked == pairs.present
+    torch.testing.assert_close(pairs.target, pairs.clean)
 
 
 def test_bare_questions_ask_for_everything(bank: CropBank) -> None:
