@@ -75,9 +75,11 @@ class TextTower(nn.Module):
         self.norm = nn.LayerNorm(width)
         nn.init.normal_(self.embedding.weight, std=0.02)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """Encode (B, T) ids, T at most the number of positions."""
+    def forward(self, ids: Tensor, added: Tensor | None = None) -> Tensor:
+        """Encode (B, T) ids, T at most the number of positions; `added` (B, T, width) goes on top of their embedding."""
         x = self.embedding(ids) + self.position[: ids.shape[1]]
+        if added is not None:
+            x = x + added
         for block in self.blocks:
             x = block(x, causal=True)
         return self.norm(x)

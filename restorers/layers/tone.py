@@ -21,6 +21,8 @@ class ToneCurve(nn.Module):
 
     def __init__(self, context: int) -> None:
         super().__init__()
+        # Which of Z's tokens count; zero is their mean.
+        self.query = nn.Parameter(torch.zeros(context))
         self.norm = nn.LayerNorm(context)
         self.hidden = nn.Sequential(
             nn.Linear(context + 4 * self.KNOTS, 2 * context),
@@ -45,7 +47,9 @@ class ToneCurve(nn.Module):
             at = self._positions(planes).flatten(2)
             knots = torch.arange(self.KNOTS, device=image.device, dtype=at.dtype)
             counts = torch.stack([(1 - (at - k).abs()).clamp(min=0).mean(-1) for k in knots], -1)
-            said = self.norm(z.float().mean(dim=1))
+            z = z.float()
+            share = (z @ self.query).softmax(dim=1)
+            said = self.norm((share[..., None] * z).sum(dim=1))
             hidden = self.hidden(torch.cat([said, counts.sqrt().flatten(1)], dim=1))
             heights: Tensor = self.output(hidden)
             return heights.view(-1, 4, self.KNOTS)

@@ -58,7 +58,7 @@ SHARP = Mixture(
 """Blur before all else: in the full mixture 7000 steps left it untouched, alone it gained 1 dB in 800."""
 
 CURRICULUM = ((0.0, LOCAL), (0.03, SHARP), (0.12, Mixture()))
-"""(share of stage 1's budget, mixture from there on)."""
+"""(share of stage 1's budget, mixture from there on); a run that starts from weights has the whole mixture at once."""
 
 
 def sentence(asked: dict[Kind, float], rng: random.Random) -> str:
@@ -218,7 +218,8 @@ def train(
         while True:
             size = _at(sizes, trainer.progress)
             count = max(2, round(batch * (first_size / size) ** 2))
-            maker.mixture = _at(CURRICULUM, trainer.progress) if stage == 1 else Mixture()
+            first = stage == 1 and weights is None
+            maker.mixture = _at(CURRICULUM, trainer.progress) if first else Mixture()
             if stage == 1:
                 yield partial(refined, made(count, size))
             else:

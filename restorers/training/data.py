@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from conservator.restorers.degradations import synthesis
@@ -67,16 +68,21 @@ class CropBank:
         self.images = torch.from_numpy(crops)
 
     def patches(self, batch: int, size: int, rng: random.Random) -> Tensor:
-        """Random patches (B, 3, size, size), float, flipped and turned; a third is taken from a shrunken crop.
+        """Random patches (B, 3, size, size), float, flipped and turned; half of them from a shrunken crop.
 
-        Shrinking by up to 2 removes the crops' own JPEG traces and varies the scale.
+        Shrinking by up to 2 removes the crops' own JPEG traces and varies the scale; the rest shrinks up to the whole crop,
+        so that some patches have the histogram of a whole picture.
         """
         out = torch.empty(batch, 3, size, size)
         side = self.images.shape[-1]
         for i in range(batch):
             image = self.images[rng.randrange(len(self.images))]
             limit = side / size
-            shrink = rng.uniform(1.0, min(2.0, limit)) if rng.random() < 0.35 else 1.0
+            way, shrink = rng.random(), 1.0
+            if way < 0.35:
+                shrink = rng.uniform(1.0, min(2.0, limit))
+            elif way < 0.5:
+                shrink = rng.uniform(min(2.0, limit), limit)
             span = min(side, round(size * shrink))
             top, left = rng.randint(0, side - span), rng.randint(0, side - span)
             patch = image[:, top : top + span, left : left + span].float() / 255
@@ -193,13 +199,13 @@ class Synthesiser:
                 continue
             values = [present[i][kind] for i in rows]
             state, seed = self.rng.getstate(), self.rng.getrandbits(48)
-            degraded[rows] = self._degrade(degraded[rows], kind, values, seed)
+            degraded[rows] = self._degrade(degraded[rows], kind, values, seed, clean[rows])
             kept = [n for n, i in enumerate(rows) if kind not in asked[i]]
             if kept:
                 end = self.rng.getstate()
                 self.rng.setstate(state)
                 self.rng.getrandbits(48)
-                both = self._degrade(target[rows], kind, values, seed)
+                both = self._degrade(target[rows], kind, values, seed, clean[rows])
                 self.rng.setstate(end)
                 target[[rows[n] for n in kept]] = both[kept]
         keep_float = torch.tensor(
@@ -226,7 +232,9 @@ class Synthesiser:
         while True:
             yield self.pairs(bank.patches(batch, size, self.rng))
 
-    def _degrade(self, x: Tensor, kind: Kind, values: list[float], seed: int) -> Tensor:
+    def _degrade(
+        self, x: Tensor, kind: Kind, values: list[float], seed: int, scene: Tensor
+    ) -> Tensor:
         rng, n = self.rng, len(values)
         generator = self.generator.manual_seed(seed)
 
@@ -259,8 +267,10 @@ class Synthesiser:
                 )
             case Kind.HAZE:
                 depth = synthesis.pseudo_depth(n, x.shape[-2], x.shape[-1], generator)
+                depth = self._with_edges(depth, scene)
                 # A patch sees a part of the scene: let its depths span a random share of the whole.
-                floor = torch.tensor(uniform(0, 0.7), device=x.device).view(-1, 1, 1, 1)
+                spans = [rng.choice((0.0, rng.uniform(0, 0.7))) for _ in range(n)]
+                floor = torch.tensor(spans, device=x.device).view(-1, 1, 1, 1)
                 light = torch.tensor(uniform(0.6, 1.0), device=x.device).view(-1, 1)
                 tint = torch.tensor([uniform(-0.04, 0.04) for _ in range(3)], device=x.device).T
                 return synthesis.haze(
@@ -281,6 +291,18 @@ class Synthesiser:
                 styles = [rng.choice(("blocks", "scratches", "strokes")) for _ in range(n)]
                 fill = [rng.choice((0.0, 0.0, 1.0, 0.5)) for _ in range(n)]
                 return synthesis.mask(x, values, generator, style=styles, fill=fill)
+
+    def _with_edges(self, depth: Tensor, scene: Tensor) -> Tensor:
+        """Let some depths (B, 1, H, W) jump where the scene's own lightness crosses a threshold, as at the rim of an object."""
+        light = F.avg_pool2d(scene.mean(1, keepdim=True), 5, 1, padding=2)
+        jumps = torch.zeros_like(depth)
+        for i in range(len(scene)):
+            if self.rng.random() < 0.5:
+                for _ in range(self.rng.randint(1, 2)):
+                    level = light[i].flatten().quantile(self.rng.uniform(0.15, 0.85))
+                    jumps[i] += (light[i] > level) * self.rng.uniform(-0.6, 0.6)
+        depth = (depth + jumps - jumps.amin(dim=(1, 2, 3), keepdim=True)).clamp(min=0.02)
+        return depth / depth.amax(dim=(1, 2, 3), keepdim=True)
 
     def _noise(self, x: Tensor, values: list[float], generator: torch.Generator) -> Tensor:
         way = self.rng.random()

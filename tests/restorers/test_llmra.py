@@ -10,7 +10,8 @@ from conservator.restorers.errors import UnknownNameError, WeightsError
 from conservator.restorers.llmra.config import CONFIGS
 from conservator.restorers.llmra.network import CAFF, CEM, LLMRA, triplet_loss
 from conservator.restorers.llmra.restorer import LLMRARestorer
-from conservator.restorers.prompts.llmra import render
+from conservator.restorers.llmra.text import SmallTextEncoder
+from conservator.restorers.prompts.llmra import render, tokenise
 from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.restorers.weights import PACKAGED
 from tiny_llmra import TINY
@@ -38,6 +39,27 @@ def test_context_keeps_one_vector_a_token(tiny: LLMRA) -> None:
 def test_text_changes_the_result(tiny: LLMRA) -> None:
     image = torch.rand(1, 3, 32, 32)
     assert not torch.equal(tiny(image, [CLEAN]), tiny(image, [NOISY]))
+
+
+def test_numbers_in_a_text_carry_their_size() -> None:
+    encoder = SmallTextEncoder(tokens=77, width=32, depth=1)
+    text = "The image is dark (1.37 stops). Noise 25."
+    said = encoder.amounts([text, "No numbers here."])
+    words = tokenise(text)
+    sized = [word for word, size in zip(words, said[0], strict=False) if size.any()]
+    assert sized == ["1", ".", "3", "7", "2", "5"]
+    assert not said[1].any()
+    first, last = said[0, words.index("1")], said[0, words.index("2")]
+    assert torch.equal(first, said[0, words.index("7")]) and not torch.equal(first, last)
+    near, far = (encoder.amounts([f"sigma {n}"])[0, 1] for n in (26, 50))
+    assert (near - last).norm() < (far - last).norm()
+
+
+def test_numbers_begin_unheard_and_can_be_learned() -> None:
+    encoder = SmallTextEncoder(tokens=77, width=32, depth=1)
+    assert torch.equal(encoder.amount.weight, torch.zeros_like(encoder.amount.weight))
+    encoder(["noise (sigma 25.0)"]).square().sum().backward()
+    assert encoder.amount.weight.grad is not None and encoder.amount.weight.grad.any()
 
 
 def test_cem_begins_as_the_identity(tiny: LLMRA) -> None:

@@ -51,9 +51,11 @@ _OWN_QUALITY = 92.0
 class WholePhotos(Synthesiser):
     """Haze as a whole photo shows it: from the camera's feet to the farthest depth."""
 
-    def _degrade(self, x: Tensor, kind: Kind, values: list[float], seed: int) -> Tensor:
+    def _degrade(
+        self, x: Tensor, kind: Kind, values: list[float], seed: int, scene: Tensor
+    ) -> Tensor:
         if kind is not Kind.HAZE:
-            return super()._degrade(x, kind, values, seed)
+            return super()._degrade(x, kind, values, seed, scene)
         generator = self.generator.manual_seed(seed)
         depth = synthesis.pseudo_depth(len(x), x.shape[-2], x.shape[-1], generator)
         light = torch.tensor([[self.rng.uniform(0.6, 1.0)] for _ in values])

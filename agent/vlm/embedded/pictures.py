@@ -92,7 +92,9 @@ class Studio(WholePhotos):
                 out[i] = (out[i] ** gamma * gain).clamp(0, 1)
         return out
 
-    def _degrade(self, x: Tensor, kind: Kind, values: list[float], seed: int) -> Tensor:
+    def _degrade(
+        self, x: Tensor, kind: Kind, values: list[float], seed: int, scene: Tensor
+    ) -> Tensor:
         if kind is Kind.RAIN and self.rng.random() < 0.5:
             rng = self.rng
             return synthesis.rain(
@@ -102,7 +104,7 @@ class Studio(WholePhotos):
                 [rng.uniform(-30, 29) for _ in values],
                 self.generator.manual_seed(seed),
             )
-        return super()._degrade(x, kind, values, seed)
+        return super()._degrade(x, kind, values, seed, scene)
 
 
 def random_crops(pictures: Tensor, count: int, rng: random.Random) -> Tensor:
