@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from conservator.restorers.layers.restormer import Downsample, TransformerBlock, Upsample
 from conservator.restorers.layers.tone import ToneCurve
 
-__all__ = ["LATENT", "ResidualBlock", "UNet", "UNetConfig", "keep_variance"]
+__all__ = ["COMPACT", "LATENT", "ResidualBlock", "UNet", "UNetConfig", "keep_variance"]
 
 LATENT = 3
 
@@ -48,6 +48,21 @@ class UNetConfig:
     reduce_last: bool = False
     gain: bool = False
     tone: bool = False
+
+
+COMPACT = UNetConfig(
+    channels=(48, 96, 128, 192),
+    blocks=(2, 3, 3, 3),
+    heads=(1, 3, 4, 4),
+    kinds=("residual", "residual", "residual", "transformer"),
+    refinement=1,
+    expansion=2.0,
+    unshuffle=2,
+    reduce_last=True,
+    gain=True,
+    tone=True,
+)
+"""The backbone that ships: folded input, residual blocks but for the latent level; each restorer can start from another's."""
 
 
 class ResidualBlock(nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from conservator.restorers.layers.unet import UNetConfig
+from conservator.restorers.layers.unet import COMPACT, UNetConfig
 
 __all__ = ["CONFIGS", "LLMRAConfig"]
 
@@ -39,21 +39,12 @@ class LLMRAConfig(UNetConfig):
 CONFIGS: dict[str, LLMRAConfig] = {
     "paper": LLMRAConfig(),
     "compact": LLMRAConfig(
-        channels=(48, 96, 128, 192),
-        blocks=(2, 3, 3, 3),
-        heads=(1, 3, 4, 4),
-        kinds=("residual", "residual", "residual", "transformer"),
-        refinement=1,
-        expansion=2.0,
-        unshuffle=2,
-        reduce_last=True,
+        **vars(COMPACT),
         text="small",
         text_width=128,
         text_depth=2,
         cem_unshuffle=4,
         cem_channels=64,
         dmm_levels=(2, 3),
-        gain=True,
-        tone=True,
     ),
 }

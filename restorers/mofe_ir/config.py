@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from conservator.restorers.layers.unet import UNetConfig
+from conservator.restorers.layers.unet import COMPACT, UNetConfig
 
 __all__ = ["CONFIGS", "MoFEConfig"]
 
@@ -37,17 +37,5 @@ class MoFEConfig(UNetConfig):
 
 CONFIGS: dict[str, MoFEConfig] = {
     "paper": MoFEConfig(),
-    "compact": MoFEConfig(
-        channels=(48, 96, 128, 192),
-        blocks=(2, 3, 3, 3),
-        heads=(1, 3, 4, 4),
-        kinds=("residual", "residual", "residual", "transformer"),
-        refinement=1,
-        expansion=2.0,
-        unshuffle=2,
-        reduce_last=True,
-        gain=True,
-        tone=True,
-        guide_width=256,
-    ),
+    "compact": MoFEConfig(**vars(COMPACT), guide_width=256),
 }
