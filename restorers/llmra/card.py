@@ -24,7 +24,7 @@ CARD = RestorerCard(
         "compact": Configuration(
             parameters_m=8.6,
             weights="llmra/weights/compact.safetensors",
-            sha256="d2e160fecf5506986f2797d4c144eb1dae78f59cabb092d21cf730686706b084",
+            sha256="027a3a1b23932079fefe534d4c9c31b066456616ee2aef592b19c98043013042",
         ),
         "paper": Configuration(parameters_m=0.0),
     },
