@@ -67,6 +67,9 @@ _DEFECTS: Final[Mapping[str, tuple[Kind, ...]]] = {
     r"(?:motion|movement) blur\w*|blurred by motion|camera shake|shak(?:e|y|en)|motion|movement": (
         Kind.MOTION_BLUR,
     ),
+    r"bokeh|(?:blurry|blurred|soft|out[- ]of[- ]focus) background|background blur|shallow focus|depth of field": (
+        Kind.DEFOCUS_BLUR,
+    ),
     r"blur|blurry|blurred|blurriness|out of focus|unsharp|not sharp|de-?focus\w*|fuzzy|soft|softness": _BLURS,
     r"dark|darkness|dim|black|dull light|under-?expos(?:ed|ure)|murky|gloomy|low light": (
         Kind.LOW_LIGHT,
@@ -116,11 +119,11 @@ _MORE: Final = re.compile(
     r"\b(?:more|stronger|strongly|increase|raise|boost|higher|extra|further|harder|needs?|want|make|could be|should be|insufficient|lacks?)\b"
 )
 _LESS: Final = re.compile(
-    r"\b(?:less|half|weaker|softer|reduce|lower|decrease|tone down|tone it down|dial (?:back|down)|gentler|milder|too (?:much|strong|heavy|aggressive|far)"
+    r"\b(?:less|half(?! an? stop)|weaker|softer|reduce|lower|decrease|tone down|tone it down|dial (?:back|down)|gentler|milder|too (?:much|strong|heavy|aggressive|far)"
     r"|over-?d(?:o|id|one|oing)|excessive|fewer|not (?:so|as|that) (?:much|strong)|ease|back off|looks?|hurts?|eats?|(?:don't|do not) (?:\w+ ){1,3}so much)\b"
 )
 _OFF: Final = re.compile(
-    r"\b(?:no|without|stop|don't|dont|do not|never|undo|skip|turn off|disable|drop|revert|remove the|not want|unnecessary|not needed|needless)\b"
+    r"\b(?:no|without|(?<!a )stop|don't|dont|do not|never|undo|skip|turn off|disable|drop|revert|remove the|not want|unnecessary|not needed|needless)\b"
 )
 _LOST: Final = re.compile(
     r"\byou(?: have|'ve)? (?:\w+ )?(?:removed|took|taken|killed|destroyed|erased|deleted|lost|ruined|wiped|cleaned)\b"
@@ -145,7 +148,7 @@ _REGION: Final = re.compile(
     r"|cent(?:er|re))\b"
 )
 _STRONG: Final = re.compile(
-    r"\b(?:too (?:strong|much|heavy|aggressive|far)|over-?(?:do|did|done|processed|treated|cooked)|artificial|unnatural|fake|weaker|gentler|milder|tone it down"
+    r"\b(?:too (?:strong|much|heavy|aggressive|far)|over-?(?:do|did|done|processed|treated|cooked)|artificial|unnatural|fake|not (?:so|as|that) (?:much|strong)|weaker|gentler|milder|tone it down"
     r"|less|softly|dial it (?:back|down)|subtler|more subtle|more natural|exaggerated)\b"
 )
 _WEAK: Final = re.compile(

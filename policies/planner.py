@@ -205,6 +205,7 @@ def uncovered(best: Attempt, todo: Iterable[Finding], situation: Situation) -> t
         hint = situation.report.finding(now.kind)
         return (
             hint is not None
+            and now.kind not in preset.leave
             and hint.level > Level.ABSENT
             and now.confidence >= preset.minimal_confidence
             and now.level >= preset.level_needed(now.kind)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from conservator.policies.strength import LEAST_SEVERITY, moved
+from conservator.policies.strength import LEAST_SEVERITY
 from conservator.restorers.degradations.vocabulary import (
     PARAMETERS,
     ConditionReport,
     Kind,
     Level,
     severity_of,
+    value_at,
     value_of,
 )
 from conservator.restorers.prompts.amounts import DOMAINS
@@ -54,10 +55,10 @@ def refined(
         if change == "off":
             strengths.pop(kind, None)
         elif change == "less":
-            if now is not None and severity_of(kind, now) - amount * STEP < LEAST_SEVERITY:
+            if now is not None and _severity(kind, now) - amount * STEP < LEAST_SEVERITY:
                 del strengths[kind]
             elif now is not None:
-                strengths[kind] = moved(kind, now, -amount * STEP)
+                strengths[kind] = _moved(kind, now, -amount * STEP)
         elif now is None:
             finding = None if report is None else report.finding(kind)
             there = finding is not None and finding.level > Level.ABSENT
@@ -65,7 +66,7 @@ def refined(
                 finding.value if finding is not None and there else value_of(kind, Level.MEDIUM)
             )
         else:
-            strengths[kind] = _more(kind, now, amount * STEP)
+            strengths[kind] = _moved(kind, now, amount * STEP)
     return prompt.model_copy(
         update={
             "degradations": {kind: strengths[kind] for kind in Kind if kind in strengths},
@@ -74,11 +75,18 @@ def refined(
     )
 
 
-def _more(kind: Kind, value: float, step: float) -> float:
-    """Stronger, beyond the ladder's end as well, as far as the kind's domain goes."""
-    anchors = PARAMETERS[kind].anchors
-    if severity_of(kind, value) + step <= 1:
-        return moved(kind, value, step)
+def _severity(kind: Kind, value: float) -> float:
+    """Severity, above 1 beyond the ladder's end, where it goes on as between its last two steps."""
+    *_, before, last = PARAMETERS[kind].anchors
+    beyond = (value - last) / (last - before) / 4
+    return 1 + beyond if beyond > 0 else severity_of(kind, value)
+
+
+def _moved(kind: Kind, value: float, step: float) -> float:
+    """Stronger or weaker by a step of severity, also beyond the ladder's end, as far as the kind's domain goes."""
+    severity = _severity(kind, value) + step
+    *_, before, last = PARAMETERS[kind].anchors
+    further = last + 4 * (severity - 1) * (last - before)
     low, high = DOMAINS[kind]
-    further = value + 4 * step * (anchors[4] - anchors[3])
-    return round(min(max(further, low), high), PARAMETERS[kind].decimals + 1)
+    result = further if severity > 1 else value_at(kind, severity)
+    return round(min(max(result, low), high), PARAMETERS[kind].decimals + 1)

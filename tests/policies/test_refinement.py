@@ -159,3 +159,17 @@ def test_strengths_stay_possible_and_move_the_right_way(
     checked(kind, after)
     rising = PARAMETERS[kind].anchors[-1] > PARAMETERS[kind].anchors[0]
     assert after >= value - 1e-3 if rising else after <= value + 1e-3
+
+
+def test_bokeh_and_half_a_stop() -> None:
+    assert read_comment("keep the bokeh", PROMPT).changes == {Kind.DEFOCUS_BLUR: "off"}
+    assert read_comment("brighten by half a stop", PROMPT).changes == {Kind.LOW_LIGHT: "more"}
+    assert set(read_comment("not so strong", PROMPT).changes.values()) == {"less"}
+
+
+def test_more_and_less_beyond_the_ladder_are_each_other_s_reverse() -> None:
+    bright = RestorationPrompt(degradations={Kind.LOW_LIGHT: 1.1})
+    more = refined(bright, {Kind.LOW_LIGHT: "more"})
+    assert more.degradations[Kind.LOW_LIGHT] > 1.3
+    back = refined(more, {Kind.LOW_LIGHT: "less"})
+    assert back.degradations[Kind.LOW_LIGHT] == pytest.approx(1.1, abs=0.01)

@@ -1,0 +1,74 @@
+"""Soft masks of parts of a photo."""
+
+import numpy as np
+import pytest
+from skimage import data
+
+from conservator.restorers.errors import UsageError
+from conservator.tools.regions import Region, coverage, mask_of, mixed
+
+LEFT = Region(name="the left half", box=(0, 0, 0.5, 1))
+
+
+def photo(array: np.ndarray) -> np.ndarray:
+    return np.asarray(array, np.float32) / 255
+
+
+def test_a_box_has_soft_inner_borders_only() -> None:
+    pixels = np.zeros((100, 200, 3), np.float32)
+    mask = mask_of(LEFT, pixels)
+    assert mask.shape == (100, 200)
+    assert (mask[:, :90] == 1).all() and (mask[:, 110:] == 0).all()
+    assert 0.2 < mask[50, 100] < 0.8
+    assert (np.diff(mask[50]) <= 0).all()
+    assert coverage(LEFT, pixels) == pytest.approx(0.5, abs=0.01)
+    outside = LEFT.model_copy(update={"outside": True})
+    np.testing.assert_allclose(mask_of(outside, pixels), 1 - mask)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 0, 1), (0.5, 0, 0.6, 1), (-0.1, 0, 0.5, 1)])
+def test_boxes_lie_in_the_photo(box: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="box"):
+        Region(name="wrong", box=box)  # type: ignore[arg-type]
+
+
+def test_faces_are_found_where_they_are() -> None:
+    pixels = photo(data.astronaut())
+    mask = mask_of(Region(name="the face", found="faces"), pixels)
+    assert mask[110, 225] > 0.9
+    assert mask[400:].max() == 0
+    assert 0.02 < mask.mean() < 0.15
+
+
+def test_what_is_not_there_is_not_found() -> None:
+    coffee = photo(data.coffee())[::2, ::2]
+    for found in ("faces", "sky"):
+        assert coverage(Region(name=found, found=found), coffee) == 0
+        assert coverage(Region(name=found, found=found, outside=True), coffee) == 0
+
+
+def test_the_sky_lies_above_the_ground() -> None:
+    rng = np.random.default_rng(3)
+    pixels = np.empty((160, 240, 3), np.float32)
+    pixels[:70] = np.linspace(0.7, 0.76, 70, dtype=np.float32)[:, None, None] * [0.7, 0.9, 1.15]
+    pixels[70:] = 0.25 * rng.random((90, 240, 1)) + [0.2, 0.15, 0.05]
+    mask = mask_of(Region(name="the sky", found="sky"), pixels)
+    assert mask[:55].min() > 0.9
+    assert mask[90:].max() < 0.1
+
+
+def test_shadows_and_highlights() -> None:
+    pixels = np.full((80, 80, 3), 0.1, np.float32)
+    pixels[:, 40:] = 0.9
+    shadows = mask_of(Region(name="the shadows", found="shadows"), pixels)
+    highlights = mask_of(Region(name="the highlights", found="highlights"), pixels)
+    assert shadows[40, 10] > 0.9 > 0.1 > shadows[40, 70]
+    assert highlights[40, 70] > 0.9 > 0.1 > highlights[40, 10]
+
+
+def test_mixing() -> None:
+    under, over = np.zeros((100, 200, 3), np.float32), np.ones((100, 200, 3), np.float32)
+    mask = mask_of(LEFT, under)
+    np.testing.assert_allclose(mixed(under, over, mask)[..., 0], mask)
+    with pytest.raises(UsageError, match="size"):
+        mixed(under, over[::2, ::2], mask)
