@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conservator.agent.recipe import Recipe, recipe_of
-from conservator.policies.attempt import ORIGINAL, find_attempt
+from conservator.policies.attempt import ORIGINAL, chain_of, find_attempt
 from conservator.policies.stopping import Conclusion, conclude
 from conservator.policies.targets import TargetCheck, check_targets, default_targets
 from conservator.restorers.degradations.vocabulary import ConditionReport
@@ -148,9 +148,10 @@ def _write_sheet(
         now = after.finding(finding.kind)
         change = "" if now is None else f" -> {now.level.label} ({now.value:.3g})"
         lines.append(f"{finding.kind.value}: {finding.level.label} ({finding.value:.3g}){change}")
-    for step in final_recipe(state, context).steps:
-        asked = ", ".join(f"{k.value} {v:.4g}" for k, v in step.degradations.items())
-        lines.append(f"{step.restorer}: {asked}")
+    for attempt in chain_of(state["attempts"], state["best"]):
+        treated = attempt.call.prompt.degradations
+        asked = ", ".join(f"{k.value} {v:.4g}" for k, v in treated.items())
+        lines.append(f"{attempt.call.restorer}: {asked}")
     name = "" if context.request.input is None else context.request.input.name
     page = sheet(
         before, picture.pixels, crops=crops(before, 4, _CROP_SIDE), title=name, lines=lines

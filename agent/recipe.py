@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Event as Signal
 from typing import TYPE_CHECKING, overload
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from conservator.policies.attempt import Attempt, chain_of
 from conservator.restorers.degradations.vocabulary import Kind
@@ -21,6 +21,7 @@ from conservator.restorers.errors import (
     WeightsError,
 )
 from conservator.restorers.prompts.model import RestorationPrompt
+from conservator.tools.regions import Region, mask_of, mixed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,13 +31,25 @@ if TYPE_CHECKING:
     from conservator.tools.image_io import Picture
     from conservator.tools.look import Pixels
 
-__all__ = ["Recipe", "RecipeStep", "Replayed", "read_recipe", "recipe_of", "replay"]
+__all__ = [
+    "Applied",
+    "MixStep",
+    "Recipe",
+    "RecipeStep",
+    "Replayed",
+    "apply_step",
+    "read_recipe",
+    "recipe_of",
+    "replay",
+    "sources_of",
+]
 
 
 class RecipeStep(BaseModel):
-    """One accepted step; each works on the result of the one before it.
+    """One treatment.
 
     Attributes:
+        source: number of the step whose result it works on, 0 for the input; None for the step before it.
         degradations: kind -> strength, in the kind's own unit.
         rounded: the whole treatment was rounded to the output's depth before it was blended: a blend of a kept candidate.
         weights_sha256: of the restorer's weights, None for classical tools.
@@ -47,6 +60,7 @@ class RecipeStep(BaseModel):
 
     restorer: str
     configuration: str
+    source: int | None = Field(default=None, ge=0)
     degradations: Mapping[Kind, float]
     semantic: str = ""
     blend: float = Field(default=1.0, gt=0, le=1)
@@ -56,6 +70,22 @@ class RecipeStep(BaseModel):
     rendered_prompt: str = ""
 
 
+class MixStep(BaseModel):
+    """One result inside a region, another one outside.
+
+    Attributes:
+        under: number of the step whose result stays outside, 0 for the input.
+        over: the same for inside.
+        region: looked for in the input, so that "the sky" is each photo's own; a photo without one stays `under`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    under: int = Field(ge=0)
+    over: int = Field(ge=0)
+    region: Region
+
+
 class Recipe(BaseModel):
     """What was done to a photo, and with what.
 
@@ -63,7 +93,7 @@ class Recipe(BaseModel):
         conservator: version of this package that wrote it.
         input_id: sha256 of the picture it was made for.
         policy: name of the preset.
-        steps: empty when the photo was left as it is.
+        steps: numbered from 1; the last one gives the result. Empty when the photo was left as it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,7 +101,14 @@ class Recipe(BaseModel):
     conservator: str
     input_id: str = ""
     policy: str = ""
-    steps: tuple[RecipeStep, ...] = ()
+    steps: tuple[RecipeStep | MixStep, ...] = ()
+
+    @model_validator(mode="after")
+    def _from_earlier_steps(self) -> Recipe:
+        for number, step in enumerate(self.steps, 1):
+            if any(source >= number for source in sources_of(number, step)):
+                raise ValueError(f"step {number} needs the result of a later step")
+        return self
 
 
 @dataclass(frozen=True)
@@ -246,43 +283,126 @@ def _replay_folder(work: _Work, source: Path, target: Path | None) -> tuple[Repl
 
 
 def _replayed(work: _Work, picture: Picture, source: Path | None, target: Path | None) -> Replayed:
-    from conservator.agent.saving import artifact_samples
-    from conservator.agent.sessions import unit_range
     from conservator.tools.image_io import save
 
     started = time.perf_counter()
-    pixels = picture.pixels
-    for step in work.recipe.steps:
-        treated = _step(work, step, picture, pixels)
-        # The run kept each candidate in the output's depth, so the next step must see the same rounding.
-        pixels = unit_range(artifact_samples(picture, treated))
-    result = picture.with_pixels(pixels)
+    result = picture.with_pixels(_result(work, picture))
     path = None if target is None else save(result, target, overwrite=work.overwrite)
     seconds = time.perf_counter() - started
     return Replayed(source, result.pixels, path, len(work.recipe.steps), seconds)
 
 
-def _step(work: _Work, step: RecipeStep, picture: Picture, pixels: Pixels) -> Pixels:
+def _result(work: _Work, picture: Picture) -> Pixels:
+    """The last step's picture; earlier ones are kept only as long as a later one needs them."""
+    steps = work.recipe.steps
+    last_use = {
+        source: number
+        for number, step in enumerate(steps, 1)
+        for source in sources_of(number, step)
+    }
+    results = {0: picture.pixels}
+    for number, step in enumerate(steps, 1):
+        sources = sources_of(number, step)
+        made = apply_step(
+            step,
+            tuple(results[source] for source in sources),
+            picture,
+            device=work.device,
+            strict=work.strict,
+            cancel=work.cancel,
+            on_progress=work.on_progress,
+        )
+        results[number] = made.pixels
+        results = {
+            n: kept for n, kept in results.items() if n == number or last_use.get(n, 0) > number
+        }
+    return results[len(steps)]
+
+
+def sources_of(number: int, step: RecipeStep | MixStep) -> tuple[int, ...]:
+    """Numbers of the results that a step needs: what it treats, or what lies under and over."""
+    if isinstance(step, MixStep):
+        return step.under, step.over
+    return (number - 1 if step.source is None else step.source,)
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What a step made.
+
+    Attributes:
+        pixels: (H, W, 3), float32, [0, 1], rounded as the run folder keeps it.
+        rendered_prompt: what the restorer saw, "" for a mix.
+        weights_sha256: of its weights, None without.
+        seconds: the restorer's own.
+    """
+
+    pixels: Pixels = field(repr=False)
+    rendered_prompt: str = ""
+    weights_sha256: str | None = None
+    seconds: float = 0.0
+
+
+def apply_step(
+    step: RecipeStep | MixStep,
+    sources: Sequence[Pixels],
+    picture: Picture,
+    *,
+    device: str,
+    strict: bool = True,
+    cancel: Signal | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Applied:
+    """Do one step.
+
+    Args:
+        step: the step.
+        sources: the result that it treats; for a mix the one under and the one over.
+        picture: the input, which decides the depth and where regions are.
+        device: where restorers compute.
+        strict: refuse weights other than the step's.
+        cancel: looked at between tiles.
+        on_progress: called with (tiles done, tiles in all).
+
+    Raises:
+        WeightsError: the installed weights are others.
+        CancelledError: `cancel` was set.
+        RestorerError: the restorer failed.
+    """
     from conservator.agent.saving import artifact_samples
     from conservator.agent.sessions import unit_range
+
+    def kept(pixels: Pixels) -> Pixels:
+        # A run keeps each candidate in the output's depth, so the next step must see the same rounding.
+        return unit_range(artifact_samples(picture, pixels))
+
+    if isinstance(step, MixStep):
+        under, over = sources
+        return Applied(kept(mixed(under, over, mask_of(step.region, picture.pixels))))
     from conservator.restorers import catalog
     from conservator.tools.restore import blended, from_restored, to_restorer
 
-    restorer = catalog.load(step.restorer, step.configuration, device=work.device)
+    (pixels,) = sources
+    restorer = catalog.load(step.restorer, step.configuration, device=device)
     restored = restorer.restore(
         to_restorer(pixels),
         RestorationPrompt(degradations=step.degradations, semantic=step.semantic),
         seed=step.seed,
-        on_progress=work.on_progress,
-        cancel=work.cancel,
+        on_progress=on_progress,
+        cancel=cancel,
     )
     used = restored.details.get("weights_sha256")
-    if work.strict and step.weights_sha256 and used != step.weights_sha256:
+    if strict and step.weights_sha256 and used != step.weights_sha256:
         raise WeightsError(
             f"the recipe was made with {step.restorer} weights {step.weights_sha256[:12]}, installed are "
             f"{str(used)[:12]}; install those or replay with strict=False"
         )
     whole = from_restored(restored.image)
     if step.rounded:
-        whole = unit_range(artifact_samples(picture, whole))
-    return blended(pixels, whole, step.blend)
+        whole = kept(whole)
+    return Applied(
+        pixels=kept(blended(pixels, whole, step.blend)),
+        rendered_prompt=restored.rendered_prompt,
+        weights_sha256=used,
+        seconds=restored.seconds,
+    )

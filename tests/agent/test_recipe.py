@@ -8,7 +8,8 @@ from PIL import Image
 
 from conservator import Kind, Recipe, RestorationResult, replay
 from conservator.agent.errors import MissingFileError, UnknownNameError, UsageError, WeightsError
-from conservator.agent.recipe import RecipeStep, read_recipe
+from conservator.agent.recipe import MixStep, RecipeStep, read_recipe
+from conservator.tools.regions import Region
 
 STEP = RecipeStep(
     restorer="classical-nlm", configuration="compact", degradations={Kind.NOISE: 25.0}
@@ -88,3 +89,21 @@ def test_wrong_recipes(tmp_path: Path, noisy: np.ndarray) -> None:
     gone = STEP.model_copy(update={"restorer": "classical-gone"})
     with pytest.raises(UnknownNameError, match="classical-gone"):
         replay(Recipe(conservator="0", steps=(gone,)), noisy)
+
+
+def test_a_mix_shows_one_result_inside_and_another_outside(noisy: np.ndarray) -> None:
+    left = Region(name="the left half", box=(0, 0, 0.5, 1))
+    weak = STEP.model_copy(update={"degradations": {Kind.NOISE: 5.0}, "source": 0})
+    mix = MixStep(under=1, over=2, region=left)
+    strong, soft = (replay(Recipe(conservator="0", steps=(s,)), noisy) for s in (STEP, weak))
+    mixed = replay(Recipe(conservator="0", steps=(STEP, weak, mix)), noisy)
+    np.testing.assert_array_equal(mixed.array[:, :70], soft.array[:, :70])
+    np.testing.assert_array_equal(mixed.array[:, 90:], strong.array[:, 90:])
+    nowhere = mix.model_copy(update={"region": Region(name="the sky", found="sky")})
+    again = replay(Recipe(conservator="0", steps=(STEP, weak, nowhere)), noisy)
+    np.testing.assert_array_equal(again.array, strong.array)
+
+
+def test_steps_follow_their_sources() -> None:
+    with pytest.raises(ValueError, match="later step"):
+        Recipe(conservator="0", steps=(STEP.model_copy(update={"source": 1}),))
