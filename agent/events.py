@@ -13,6 +13,7 @@ from conservator.policies.budget import Limit
 from conservator.restorers.degradations.vocabulary import ConditionReport
 
 if TYPE_CHECKING:
+    from conservator.agent.dialogue.tree import Turn
     from conservator.agent.result import RestorationResult
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "ToolFinished",
     "ToolProgressed",
     "ToolStarted",
+    "TurnFinished",
+    "TurnStarted",
 ]
 
 
@@ -138,6 +141,21 @@ class RunFinished(Event):
     """The run ended; the result says how."""
 
     result: RestorationResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnStarted(Event):
+    """A turn of a dialogue began; `words` are the user's, "" for the automatic run, whose own events follow."""
+
+    turn: str
+    words: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnFinished(Event):
+    """A turn of a dialogue is a node of its tree now."""
+
+    turn: Turn
 
 
 OnEvent = Callable[[Event], None]

@@ -40,14 +40,28 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import RunnableConfig
 
-__all__ = ["Options", "begin", "go_on"]
+__all__ = [
+    "Options",
+    "begin",
+    "checked_device",
+    "go_on",
+    "input_again",
+    "metric_directions",
+    "vlm_spec",
+]
 
 _DEVICE: Final = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The arguments of `conservator.restore`; see there."""
+    """The arguments of `conservator.restore`; see there.
+
+    Attributes:
+        writes: write a picture beside an input that is a file, where no output is named.
+        suffix: format in which candidates are scored where no picture is written.
+        clock: monotonic seconds.
+    """
 
     policy: str | Path | Preset = "balanced"
     targets: str | Sequence[Target] | None = None
@@ -56,6 +70,8 @@ class Options:
     seed: int = 0
     output: str | Path | None = None
     overwrite: bool = False
+    writes: bool = True
+    suffix: str | None = None
     run_dir: str | Path | None = None
     dry_run: bool = False
     device: str | None = None
@@ -69,7 +85,7 @@ def begin(
     """Start a run and see it through."""
     settings = load_settings()
     preset = load_preset(options.policy)
-    directions = _directions()
+    directions = metric_directions()
     targets = _targets(options.targets, directions)
     clock_from = options.clock()
     picture = picture_from(image, settings)
@@ -83,10 +99,10 @@ def begin(
         seed=options.seed,
         output=output,
         overwrite=options.overwrite,
-        suffix=output.suffix if output is not None else ".png",
-        device=_device(options.device or settings.device),
+        suffix=output.suffix if output is not None else options.suffix or ".png",
+        device=checked_device(options.device or settings.device),
         dry_run=options.dry_run,
-        vlm=_vlm_spec(options, settings),
+        vlm=vlm_spec(options.vlm, settings),
     )
     options = _seated(options, request, settings)
     folder = _new_folder(request, options, settings)
@@ -124,8 +140,8 @@ def go_on(
         budget = Budget.model_validate({**request.budget.model_dump(), **changed})
         request = request.model_copy(update={"budget": budget})
         folder.write_request(request)
-    picture = _input_again(request, folder, settings)
-    directions = _directions()
+    picture = input_again(request, folder, settings)
+    directions = metric_directions()
     targets = _targets(request.targets or None, directions)
     given_vlm = request.vlm if vlm == "auto" else vlm
     options = _seated(Options(vlm=given_vlm, clock=clock), request, settings)
@@ -133,13 +149,13 @@ def go_on(
     return session.run(on_event, cancel, seconds_before=0.0, resumed=True)
 
 
-def _vlm_spec(options: Options, settings: Settings) -> str:
+def vlm_spec(given: BaseChatModel | str | None, settings: Settings) -> str:
     """What is kept in the request of the vision-language model: an `auto` resolved, so that a resumed run has the same."""
-    if not isinstance(options.vlm, str):
+    if not isinstance(given, str):
         return "none"
     from conservator.agent.vlm.opening import resolved_spec
 
-    return resolved_spec(options.vlm, settings)
+    return resolved_spec(given, settings)
 
 
 def _seated(options: Options, request: RunRequest, settings: Settings) -> Options:
@@ -161,7 +177,7 @@ def _targets(
     return parse_targets(text, metrics=directions)
 
 
-def _directions() -> dict[str, Direction]:
+def metric_directions() -> dict[str, Direction]:
     """No-reference metrics that can run here -> which way is better."""
     from conservator.tools import iqa
 
@@ -183,7 +199,7 @@ def _budget(options: Options, preset: Preset) -> Budget:
     )
 
 
-def _device(name: str) -> str:
+def checked_device(name: str) -> str:
     """A device's name; whether it is there shows when it is used, because looking takes torch.
 
     Raises:
@@ -202,7 +218,7 @@ def _output(image: ImageLike, options: Options) -> Path | None:
         OutputError: it exists, or its folder is not there.
     """
     if options.output is None:
-        if options.dry_run or not isinstance(image, (str, Path)):
+        if options.dry_run or not options.writes or not isinstance(image, (str, Path)):
             return None
         return default_output(Path(image).absolute())
     target = Path(options.output).absolute()
@@ -223,7 +239,7 @@ def _new_folder(request: RunRequest, options: Options, settings: Settings) -> Ru
     return RunFolder.create(free_folder(beside))
 
 
-def _input_again(request: RunRequest, folder: RunFolder, settings: Settings) -> Picture:
+def input_again(request: RunRequest, folder: RunFolder, settings: Settings) -> Picture:
     """The input of an earlier session.
 
     Raises:

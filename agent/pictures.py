@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL.Image import Image
 
-__all__ = ["ImageLike", "picture_from"]
+__all__ = ["ImageLike", "bitmap", "picture_from"]
 
 ImageLike: TypeAlias = "str | Path | Image | npt.NDArray[np.generic]"
 """A path, a Pillow image, or an (H, W), (H, W, 3) or (H, W, 4) array of uint8, uint16 or floats in [0, 1]."""
@@ -40,3 +40,14 @@ def picture_from(image: ImageLike, settings: Settings | None = None) -> Picture:
     raise InputError(
         f"cannot read a picture from {kind}; give a path, a PIL image or a NumPy array"
     )
+
+
+def bitmap(picture: Picture) -> Image:
+    """An 8-bit Pillow image, RGB, or RGBA with transparency."""
+    from PIL import Image as image_module
+
+    planes = [picture.pixels]
+    if picture.alpha is not None:
+        planes.append(picture.alpha[..., None])
+    samples = np.rint(np.concatenate(planes, axis=2) * 255).astype(np.uint8)
+    return image_module.fromarray(samples)

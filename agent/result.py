@@ -10,7 +10,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from conservator.agent.recipe import Recipe
@@ -164,13 +163,9 @@ class RestorationResult:
     @cached_property
     def image(self) -> Image:
         """The result as an 8-bit Pillow image, RGB, or RGBA when the input had transparency."""
-        from PIL import Image as image_module
+        from conservator.agent.pictures import bitmap
 
-        planes = [self.picture.pixels]
-        if self.picture.alpha is not None:
-            planes.append(self.picture.alpha[..., None])
-        samples = np.rint(np.concatenate(planes, axis=2) * 255).astype(np.uint8)
-        return image_module.fromarray(samples)
+        return bitmap(self.picture)
 
     @property
     def steps(self) -> tuple[Attempt, ...]:

@@ -252,6 +252,30 @@ class RunFolder:
         self._cached = (artifact, pixels)
         return pixels
 
+    def has_artifact(self, artifact: str) -> bool:
+        """Whether a candidate is in the folder."""
+        return self._artifact(artifact).is_file()
+
+    def adopt(self, other: RunFolder, artifact: str) -> None:
+        """Keep a candidate of another folder as well; on one disk it takes no room.
+
+        Raises:
+            OutputError: the disk is full or read-only, or the candidate is not there.
+        """
+        if self.has_artifact(artifact):
+            return
+        source, target = other._artifact(artifact), self._artifact(artifact)
+        try:
+            try:
+                target.hardlink_to(source)
+            except OSError:
+                part = target.with_suffix(".part")
+                shutil.copyfile(source, part)
+                part.replace(target)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OutputError(f"cannot keep a candidate in {str(self.path)!r}: {reason}") from error
+
     def prune(self, keep: Iterable[str]) -> None:
         """Remove all candidates but these."""
         kept = {self._artifact(artifact).name for artifact in keep}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from conservator.agent.api import arestore, astream, inspect, restore, resume, stream
+    from conservator.agent.dialogue.opening import open_session
+    from conservator.agent.dialogue.session import Session
     from conservator.agent.errors import (
         BackendMissingError,
         CancelledError,
@@ -55,6 +57,7 @@ __all__ = [
     "RestorationPrompt",
     "RestorationResult",
     "RestorerError",
+    "Session",
     "UnknownNameError",
     "UsageError",
     "WeightsError",
@@ -62,6 +65,7 @@ __all__ = [
     "arestore",
     "astream",
     "inspect",
+    "open_session",
     "replay",
     "restore",
     "resume",
@@ -77,6 +81,8 @@ _HOMES = {
         "resume",
         "stream",
     ),
+    "conservator.agent.dialogue.opening": ("open_session",),
+    "conservator.agent.dialogue.session": ("Session",),
     "conservator.agent.recipe": ("Recipe", "replay"),
     "conservator.agent.result": ("RestorationResult",),
     "conservator.restorers.degradations.vocabulary": (

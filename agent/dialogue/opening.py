@@ -1,0 +1,170 @@
+"""Opening a session: a new one on a photo, or the one of a folder again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from conservator.agent.dialogue.session import Session
+from conservator.agent.dialogue.state import SessionState, holds_session, read_state, write_state
+from conservator.agent.dialogue.workshop import Workshop
+from conservator.agent.events import OnEvent
+from conservator.agent.execution import checked_device, input_again, vlm_spec
+from conservator.agent.pictures import ImageLike, picture_from
+from conservator.agent.sessions import RunFolder, RunRequest, free_folder
+from conservator.agent.settings import Settings, load_settings
+from conservator.policies.budget import Budget
+from conservator.policies.preset import Preset, load_preset
+from conservator.restorers.errors import OutputError, UsageError
+from conservator.tools.image_io import content_hash
+from conservator.tools.image_io.formats import target_format
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+__all__ = ["open_session"]
+
+
+def open_session(
+    image: ImageLike | None = None,
+    *,
+    policy: str | Path | Preset | None = None,
+    seed: int | None = None,
+    output: str | Path | None = None,
+    overwrite: bool = False,
+    run_dir: str | Path | None = None,
+    device: str | None = None,
+    vlm: BaseChatModel | str | None = "auto",
+    on_event: OnEvent | None = None,
+) -> Session:
+    """Talk about a photo: restore it, say what is not right yet, go back, compare.
+
+    With a `run_dir` that holds a session already, that one goes on.
+
+    Args:
+        image: as in `restore`; may be left out where `run_dir` holds a session.
+        policy: as in `restore`; by default `balanced`, or what the session began with.
+        seed: for restorers that draw; by default 0, or what the session began with.
+        output: where `session.save()` writes; by default beside an input that is a file.
+        overwrite: let it replace an existing file, also the input.
+        run_dir: the session's folder; by default beside the output or the input, and a temporary one for pixels, which
+            `session.close()` removes.
+        device: `auto`, `cpu`, `cuda`; by default CONSERVATOR_DEVICE or `auto`.
+        vlm: as in `restore`; it also reads words that the rules do not understand.
+        on_event: called with each event as it happens.
+
+    Raises:
+        UsageError: the request is wrong, or does not fit the session of the folder.
+        InputError: the picture cannot be used, or changed since the session began.
+        BackendMissingError: the vision-language model that was asked for is not there.
+    """
+    settings = load_settings()
+    place = None if run_dir is None else Path(run_dir).absolute()
+    target = None if output is None else Path(output).absolute()
+    if place is not None and holds_session(place):
+        return _again(
+            place, image, policy, seed, target, overwrite, device, vlm, on_event, settings
+        )
+    if image is None:
+        where = "" if place is None else f" and {str(place)!r} holds no session"
+        raise UsageError(f"no photo was given{where}; give a photo, or the folder of a session")
+    preset = load_preset("balanced" if policy is None else policy)
+    picture = picture_from(image, settings)
+    source = Path(image).absolute() if isinstance(image, (str, Path)) else None
+    if target is not None:
+        _check_output(target, overwrite=overwrite)
+    suffix = target or source
+    request = RunRequest(
+        input=source,
+        input_id=picture.sha256 or content_hash(picture.pixels),
+        preset=preset,
+        budget=Budget(max_seconds=preset.max_seconds, max_tools=preset.max_tools),
+        seed=seed or 0,
+        output=target,
+        overwrite=overwrite,
+        suffix=".png" if suffix is None else _writable(suffix.suffix),
+        device=checked_device(device or settings.device),
+        vlm=vlm_spec(vlm, settings),
+    )
+    model = _model(vlm, request, settings)
+    folder = _folder(place, target or source, settings)
+    if source is None:
+        folder.write_input(picture)
+    state = write_state(folder, SessionState(request=request))
+    workshop = Workshop(request, picture, folder, settings, model)
+    return Session(state, workshop, on_event=on_event, fresh=True)
+
+
+def _again(
+    place: Path,
+    image: ImageLike | None,
+    policy: str | Path | Preset | None,
+    seed: int | None,
+    output: Path | None,
+    overwrite: bool,
+    device: str | None,
+    vlm: BaseChatModel | str | None,
+    on_event: OnEvent | None,
+    settings: Settings,
+) -> Session:
+    state = read_state(place)
+    request = state.request
+    if policy is not None and load_preset(policy) != request.preset:
+        raise UsageError(
+            f"the session began with policy {request.preset.name!r}; leave policy out, or begin a new session"
+        )
+    if seed is not None and seed != request.seed:
+        raise UsageError(f"the session began with seed {request.seed}; leave seed out")
+    if image is not None:
+        given = picture_from(image, settings)
+        if (given.sha256 or content_hash(given.pixels)) != request.input_id:
+            raise UsageError(
+                f"the session in {str(place)!r} is about another photo, {request.input}; leave the photo out"
+            )
+    folder = RunFolder(place)
+    (place / "artifacts").mkdir(exist_ok=True)
+    picture = input_again(request, folder, settings)
+    if output is not None:
+        _check_output(output, overwrite=overwrite)
+        request = request.model_copy(update={"output": output, "overwrite": overwrite})
+    if device is not None:
+        request = request.model_copy(update={"device": checked_device(device)})
+    if request != state.request:
+        state = write_state(folder, state.model_copy(update={"request": request}))
+    model = _model(vlm, request, settings)
+    workshop = Workshop(request, picture, folder, settings, model)
+    return Session(state, workshop, on_event=on_event, fresh=False)
+
+
+def _check_output(target: Path, *, overwrite: bool) -> None:
+    """Refuse at once what would be refused after the work."""
+    target_format(target.suffix)
+    if not target.parent.is_dir():
+        raise OutputError(f"{target}: {target.parent} is not a folder; create it first")
+    if target.exists() and not overwrite:
+        raise OutputError(f"{target}: exists; pass overwrite or another name")
+
+
+def _writable(suffix: str) -> str:
+    """The format of the result beside an input, see `default_output`."""
+    from conservator.tools.image_io import default_output
+
+    return default_output(Path(f"photo{suffix}")).suffix
+
+
+def _folder(place: Path | None, beside: Path | None, settings: Settings) -> RunFolder:
+    if place is not None:
+        return RunFolder.create(place)
+    if beside is None:
+        return RunFolder.create_temporary(settings.runs_dir)
+    return RunFolder.create(free_folder(beside.with_name(f"{beside.stem}.session")))
+
+
+def _model(
+    vlm: BaseChatModel | str | None, request: RunRequest, settings: Settings
+) -> BaseChatModel | None:
+    if not isinstance(vlm, str):
+        return vlm
+    from conservator.agent.vlm.opening import open_vlm
+
+    return open_vlm(request.vlm if vlm == "auto" else vlm, settings, device=request.device)
