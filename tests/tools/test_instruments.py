@@ -28,10 +28,12 @@ from conservator.tools.instruments import inspect_picture, measure
 from conservator.tools.instruments.calibrate import labels_of
 from conservator.tools.instruments.calibration import calibration
 from conservator.tools.instruments.classical import (
+    READ,
     classical_findings,
     confidence_of,
     jpeg_from_tables,
     severity_in,
+    undrawn,
 )
 from conservator.tools.instruments.compression import luma_table, quality_of_tables, traces_of
 from conservator.tools.instruments.dropout import losses_of
@@ -375,6 +377,14 @@ class TestCalibration:
         torn = np.array([0.3, 0.1, 0.0, 0.1, 0.5])
         assert severity_in(torn) == pytest.approx((0.1 * 3 + 0.5 * 4) / 0.6 / 4)
         assert severity_in(np.array([1.0, 0, 0, 0, 0])) == 0.25
+
+    def test_what_the_calibration_draws_to_the_middle_is_undrawn(self):
+        for kind, read in READ.items():
+            assert list(read) == sorted(read)
+            for level, place in enumerate(read, 1):
+                assert undrawn(kind, place / 4) == pytest.approx(level / 4)
+            assert (undrawn(kind, 0), undrawn(kind, 1)) == (0, 1)
+        assert undrawn(Kind.NOISE, 0.4) == 0.4
 
     def test_a_damaged_file_is_a_typed_error(self, tmp_path, monkeypatch):
         broken = tmp_path / "calibration.npz"
