@@ -439,6 +439,20 @@ class TestFusion:
         both = blurred | {Kind.LOW_RESOLUTION: finding(Kind.LOW_RESOLUTION, 3.0, 0.99)}
         assert fused(both, learned)[1].level > 0
 
+    def test_lost_pixels_explain_a_guess_of_darkness_but_not_a_sure_one(self):
+        lost = finding(Kind.MASK, 0.1, 0.95)
+        for confidence, there in ((0.4, False), (0.7, True)):
+            dark = finding(Kind.LOW_LIGHT, 0.6, confidence)
+            with_mask = dict(
+                zip(
+                    (Kind.LOW_LIGHT, Kind.MASK),
+                    fused({Kind.LOW_LIGHT: dark, Kind.MASK: lost}, {}),
+                    strict=True,
+                )
+            )
+            assert (with_mask[Kind.LOW_LIGHT].level > 0) is there
+            assert fused({Kind.LOW_LIGHT: dark}, {}) == (dark,)
+
     def test_one_sure_eye_is_enough_for_what_hides_from_the_other(self):
         blind, seen = finding(Kind.NOISE, 0, 0.9), finding(Kind.NOISE, 25, 0.98)
         assert fused({Kind.NOISE: blind}, {Kind.NOISE: seen}) == (seen,)

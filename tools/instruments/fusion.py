@@ -6,11 +6,12 @@ The rule, in order:
 2. A classical reading that was counted rather than estimated (confidence 0.95 and more) of a kind in `COUNTED` is believed:
    quantisation steps, lost pixels, flat patches. Faint noise is not among them: fine texture reads the same.
 3. Presence of a kind in `LEARNED_FIRST` is the learned estimator's to say; any other kind is there when the classical
-   instruments see it, a kind in `EITHER` also when the learned estimator alone is sure (`SURE`). Lost resolution that only the
-   estimator sees is blur where the classical instruments see blur: it takes nearly all defocus for enlargement.
+   instruments see it, a kind in `EITHER` also when the learned estimator alone is sure (`SURE`).
 4. The parameter is the classical one where they see the kind too, else the learned one: read from known physics it is nearer.
    (On McMaster the mean of both put snow's level right in 42 % of the pictures, the classical one alone in 92 %.)
    Noise is the exception: the mean of both, nearer to the surer one.
+5. Some findings explain others. Lost resolution that only the estimator sees is blur where the classical instruments see blur: it
+   takes nearly all defocus for enlargement. Darkness that is less likely than not is lost pixels where there are any: they are black.
 
 A kind that only one of the two judged is taken from that one; without the learned estimator all are classical.
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from conservator.restorers.degradations.vocabulary import Finding, Kind, Level, value_at
+from conservator.restorers.degradations.vocabulary import PARAMETERS, Finding, Kind, Level, value_at
 
 __all__ = ["COUNTED", "EITHER", "LEARNED_FIRST", "SMALL_PX", "fused"]
 
@@ -30,6 +31,7 @@ LEARNED_FIRST: frozenset[Kind] = frozenset({Kind.LOW_RESOLUTION})
 """Kinds whose presence the learned estimator tells better alone; see evals.instrument_accuracy."""
 
 BLUR = (Kind.DEFOCUS_BLUR, Kind.MOTION_BLUR)
+LOST = (Kind.PEPPER_NOISE, Kind.MASK)
 
 EITHER: dict[Kind, Level] = {
     Kind.NOISE: Level.MEDIUM,
@@ -61,17 +63,32 @@ def fused(
         small: the picture is smaller than what the estimator was trained on (`SMALL_PX`): both must see a kind. Rain in a
             picture of 125 px reads as noise to either.
     """
-    blurred = any(kind in classical and classical[kind].level > 0 for kind in BLUR)
-    findings = []
+    found: dict[Kind, Finding] = {}
     for kind in Kind:
         own, other = classical.get(kind), learned.get(kind)
-        if kind is Kind.LOW_RESOLUTION and blurred and own is not None and own.level == 0:
-            other = None
         if own is not None and other is not None:
-            findings.append(_chosen(own, other, small=small))
-        else:
-            findings += [finding for finding in (own, other) if finding is not None]
-    return tuple(findings)
+            found[kind] = _chosen(own, other, small=small)
+        elif one := own or other:
+            found[kind] = one
+    return tuple(_explained(finding, found, classical) for finding in found.values())
+
+
+def _explained(
+    finding: Finding, found: Mapping[Kind, Finding], classical: Mapping[Kind, Finding]
+) -> Finding:
+    """Rule 5."""
+
+    def seen(kinds: tuple[Kind, ...], by: Mapping[Kind, Finding]) -> bool:
+        return any(kind in by and by[kind].level > 0 for kind in kinds)
+
+    own = classical.get(finding.kind)
+    if finding.kind is Kind.LOW_RESOLUTION and own is not None and own.level == 0:
+        return own if seen(BLUR, classical) else finding
+    weak = finding.level > 0 and finding.confidence < 0.5
+    if finding.kind is Kind.LOW_LIGHT and weak and seen(LOST, found):
+        identity = PARAMETERS[finding.kind].identity
+        return finding.model_copy(update={"value": identity, "confidence": 1 - finding.confidence})
+    return finding
 
 
 def _chosen(own: Finding, other: Finding, *, small: bool = False) -> Finding:
