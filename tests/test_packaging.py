@@ -64,6 +64,8 @@ def loaded_after(code: str) -> set[str]:
     [
         ["--help"],
         ["restore", "--help"],
+        ["chat", "--help"],
+        ["sessions", "list", "--help"],
         ["vlm", "serve", "--help"],
         ["train", "--help"],
         ["--version"],

@@ -11,6 +11,7 @@ import click
 
 import conservator
 from conservator.agent.cli.apply import apply
+from conservator.agent.cli.chat import chat
 from conservator.agent.cli.console import mute_stdout, one_line
 from conservator.agent.cli.degrade import degrade
 from conservator.agent.cli.doctor import doctor
@@ -22,6 +23,7 @@ from conservator.agent.cli.listings import policies, restorers
 from conservator.agent.cli.replay import replay
 from conservator.agent.cli.restore import restore
 from conservator.agent.cli.score import score
+from conservator.agent.cli.sessions import sessions
 from conservator.agent.cli.train import train
 from conservator.agent.cli.vlm import vlm
 from conservator.agent.errors import ConservatorError
@@ -30,10 +32,12 @@ __all__ = ["cli", "main"]
 
 _COMMANDS = (
     restore,
+    chat,
     inspect,
     apply,
     score,
     replay,
+    sessions,
     degrade,
     explain,
     restorers,

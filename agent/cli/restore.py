@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from conservator.agent.cli.console import Bar, bar, emit_json, emit_path, say
+from conservator.agent.cli.console import bar, emit_json, emit_path, say
 from conservator.agent.cli.exit_code import ExitCode
 from conservator.agent.cli.interruption import stopping_on_interrupt
 from conservator.agent.cli.options import (
@@ -23,13 +23,14 @@ from conservator.agent.cli.options import (
     seed_option,
     vlm_option,
 )
+from conservator.agent.cli.progress import show
 from conservator.agent.errors import MissingFileError, UsageError
 
 if TYPE_CHECKING:
     from conservator.agent.events import Event
     from conservator.agent.result import RestorationResult
 
-__all__ = ["restore"]
+__all__ = ["code_of", "restore", "tell"]
 
 
 @click.command(cls=Command)
@@ -110,7 +111,7 @@ def restore(
         from conservator.agent import api
 
         def listen(event: Event) -> None:
-            _show(event, shown)
+            show(event, shown)
 
         if resume and run_dir is not None:
             result = api.resume(
@@ -138,8 +139,8 @@ def restore(
                 on_event=listen,
                 cancel=cancel,
             )
-    _tell(result, picture, as_json=as_json, dry_run=dry_run)
-    return _code(result)
+    tell(result, picture, as_json=as_json, dry_run=dry_run)
+    return code_of(result)
 
 
 def _refuse_with_resume(context: click.Context) -> None:
@@ -190,25 +191,8 @@ def _input_of(request: Path) -> str | None:
     return data.get("input") if isinstance(data, dict) else None
 
 
-def _show(event: Event, shown: Bar) -> None:
-    from conservator.agent import events
-
-    match event:
-        case events.RunStarted() | events.RunResumed():
-            shown.stage("inspecting")
-        case events.Inspected():
-            shown.stage("planning")
-        case events.ToolStarted(attempt=attempt, call=call):
-            shown.stage(f"{attempt}: {call}")
-        case events.ToolProgressed(done=done, total=total):
-            shown.advance(done, total)
-        case events.ToolFinished(attempt=attempt):
-            shown.stage(f"{attempt}: scoring")
-        case events.Judged():
-            shown.stage("planning")
-
-
-def _tell(result: RestorationResult, picture: Path, *, as_json: bool, dry_run: bool) -> None:
+def tell(result: RestorationResult, picture: Path, *, as_json: bool, dry_run: bool) -> None:
+    """The result: words to stderr, the path or JSON to stdout."""
     from conservator.agent.cli.narration import narrated
 
     if not as_json:
@@ -230,7 +214,8 @@ def _how_to_go_on(result: RestorationResult, picture: Path) -> str:
     return f"go on with: {command}"
 
 
-def _code(result: RestorationResult) -> ExitCode:
+def code_of(result: RestorationResult) -> ExitCode:
+    """The exit code of a run."""
     if result.outcome == "cancelled":
         return ExitCode.INTERRUPTED
     return ExitCode.LIMIT if result.outcome == "limit" else ExitCode.DONE
