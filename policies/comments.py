@@ -42,12 +42,13 @@ class Comment(BaseModel):
 
 
 _TREATMENTS: Final[Mapping[str, tuple[Kind, ...]]] = {
-    r"de-?nois\w+|de-?grain\w+|smooth(?:ing|ed)|smear\w*|blurring": (Kind.NOISE, Kind.JPEG),
+    r"de-?nois\w+|de-?grain\w+": (Kind.NOISE,),
+    r"smooth(?:ing|ed)|smear\w*|blurring": (Kind.NOISE, Kind.JPEG),
     r"(?:motion|shake) (?:de-?blur\w*|correction|reduction|removal)|de-?blur(?:ring)? the motion|stabili[sz]\w+": (
         Kind.MOTION_BLUR,
     ),
     r"sharpen(?:ing|ed)?|de-?blur\w*|refocus\w*|focus correction": _BLURS,
-    r"brighten(?:ing|ed)?|lighten(?:ing|ed)?|exposure|brightness|(?:more|less|the|much) light": (
+    r"brighten(?:ing|ed)?|lighten(?:ing|ed)?|exposure|brightness|(?:more|less|the|much) light(?! (?:rain|snow|haze|noise|grain|fog|blur|mist))": (
         Kind.LOW_LIGHT,
     ),
     r"de-?haz\w+|de-?fog\w+|contrast": (Kind.HAZE,),
@@ -166,8 +167,13 @@ _PLAIN: Final = frozenset(
 )
 """Words beside which a clause may be about the treatment as a whole."""
 _FINE: Final = re.compile(
-    r"\b(?:perfect|great|good|fine|nice|love it|like it|thanks|thank you|well|ok|okay|beautiful|excellent|sorry|hm|please)\b"
+    r"\bi (?:really )?(?:like|love)$|\b(?:perfect|great|good|fine|nice|love it|like it|thanks|thank you|well|ok|okay|beautiful|excellent|sorry|hm|please)\b"
 )
+_AS_NOW: Final = re.compile(
+    r"\b(?:keep|leave|like|love)\b(?!.*\b(?:more|less|too|not|but)\b).*\b(?:light|brightness|exposure|contrast|sharpness"
+    r"|sharpening|denoising|smoothing|brightening|dehazing|deblurring)\b"
+)
+"""Content with a treatment or a quality as it is now."""
 _CLAUSES: Final = re.compile(r"[.;!?\n]+|,|\bbut\b|\band\b|\bthough\b|\bhowever\b|\balso\b")
 
 
@@ -184,7 +190,7 @@ def read_comment(sentence: str, prompt: RestorationPrompt) -> Comment:
     changes: dict[Kind, Change] = {}
     for clause in _CLAUSES.split(text):
         clause = " ".join(clause.split())
-        if not clause:
+        if not clause or _AS_NOW.search(clause):
             continue
         found = _named(clause, prompt) or _whole(clause, prompt) or _request(clause, prompt)
         changes |= found

@@ -63,6 +63,10 @@ _HIGHLIGHTS: Final = r"\b(?P<at>in|on) (?:the )?highlights?"
 _SPLIT: Final = re.compile(
     r"[.;!?\n]+(?:\s|$)|,? (?<!everywhere )(?<!everything )(?<!\ball )\bbut (?!not\b)|,? \b(?:though|however|while)\b|,? \band (?:then )?(?=keep|leave|preserve)"
 )
+_REST: Final = re.compile(
+    r"\b(?:(?:in|on|for) )?(?:the (?:rest|remainder)|everything else|elsewhere)\b"
+)
+"""After a place: all but that."""
 _LISTED: Final = re.compile(r", | \band (?:then )?\b")
 
 
@@ -85,12 +89,19 @@ def read_statements(sentence: str, *, width: int, height: int) -> tuple[Statemen
         if not piece.strip():
             continue
         rest, places = _places(piece, width, height)
-        if len(places) < 2:
+        last = next((s.region for s in reversed(found) if s.region is not None), None)
+        if not places and last is not None and _REST.search(rest):
+            places = [_outside(last)]
+            rest = " ".join(_REST.sub(" ", rest).split())
+        if len(places) < 2 and not (places and _REST.search(rest)):
             found.append(Statement(places[0] if places else None, rest))
             continue
         before = Statement(None, "")
         for part in _LISTED.split(piece):
             rest, named = _places(part, width, height)
+            if before.region is not None and _REST.search(rest):
+                named = [_outside(before.region)]
+                rest = " ".join(_REST.sub(" ", rest).split())
             if len(named) > 1:
                 names = " and ".join(place.name for place in named)
                 raise PromptError(f"{names} in one breath; say it for one place after the other")
@@ -110,8 +121,7 @@ def _places(text: str, width: int, height: int) -> tuple[str, list[Region]]:
         while match := re.search(rf"{lead}\b(?:{pattern})", text):
             region = made(match)
             if match.groupdict().get("but"):
-                name = f"everything but {region.name}"
-                region = region.model_copy(update={"outside": True, "name": name})
+                region = _outside(region)
             if region not in places:
                 places.append(region)
             text = " ".join(f"{text[: match.start()]} {text[match.end() :]}".split())
@@ -127,6 +137,11 @@ def _places(text: str, width: int, height: int) -> tuple[str, list[Region]]:
         name = "the face" if what == "faces" else f"the {what}"
         take(rf"(?:{pattern})\b", partial(_found, Region(name=name, found=what)))
     return text, places
+
+
+def _outside(region: Region) -> Region:
+    name = f"everything but {region.name}"
+    return region.model_copy(update={"outside": not region.outside, "name": name})
 
 
 def _found(region: Region, match: re.Match[str]) -> Region:

@@ -55,9 +55,12 @@ _RESTORE: Final = re.compile(
 )
 _WHY: Final = re.compile(r"why(?: (?P<node>[\w-]+))?")
 _COMPARE: Final = re.compile(
-    r"compare(?: (?P<a>[\w-]+)(?:(?: (?:and|with|to))? (?P<b>[\w-]+))?)?|compare with (?P<c>[\w-]+)"
+    r"compare(?: (?P<a>(?!it\b|with\b|to\b|and\b)[\w-]+)(?:(?: (?:and|with|to))?(?: the)? (?P<b>[\w-]+))?)?|compare (?:it )?(?:and|with|to)(?: the)? (?P<c>[\w-]+)"
 )
-_GO: Final = re.compile(r"(?:go|checkout|switch)(?: to)? (?P<node>[\w-]+)")
+_GO: Final = re.compile(
+    r"(?:go|go back|back|return|checkout|switch)(?: to)?(?: the)? (?P<node>[\w-]+)"
+)
+_RESET: Final = re.compile(r"start (?:over|again|anew)|begin (?:again|anew)|reset(?: (?:it|that))?")
 _TURN: Final = re.compile(r"t\d+|original|here|input")
 
 
@@ -99,6 +102,8 @@ def read_line(line: str, names: Collection[str] = ()) -> Command:
         return Command("restore")
     if _UNDO.fullmatch(bare):
         return Command("undo")
+    if _RESET.fullmatch(bare):
+        return Command("go", ("original",))
     if _REDO.fullmatch(bare):
         return Command("redo")
     command = _with_arguments(text, names) or _save(line.strip())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+from conservator.agent.dialogue.parts import unknown_part
 from conservator.agent.dialogue.treatment import (
     Addition,
     Treatment,
@@ -49,6 +50,11 @@ __all__ = ["Reader", "Reading", "louder", "settled"]
 
 LONGEST: Final = 500
 """Characters of a sentence; more is a pasted text and no comment."""
+_QUESTION: Final = re.compile(
+    r"(?:is|are|was|were|did|does|do|has|have|what|how|where|when|who|which)\b.*\?", re.IGNORECASE
+)
+_SOMETHING: Final = RestorationPrompt(degradations={Kind.NOISE: 10})
+"""What "too strong" would be about if anything were treated."""
 _LEAST_PART: Final = 0.003
 """Share of the photo below which a place counts as not found."""
 _ALONE: Final = re.compile(
@@ -56,7 +62,22 @@ _ALONE: Final = re.compile(
     r"(?: (?:it|alone|untouched|unchanged|as|is|was|original|the|from|everything))*"
 )
 """About a place: leave it as it came in."""
-_ELSEWHERE: Final = re.compile(r"(?:on|in|around|at|over|for) .*\b(?!edges?\b)\w+$")
+
+
+@dataclass(frozen=True)
+class Understood:
+    """One statement, read.
+
+    Attributes:
+        unread: pieces without a meaning.
+        remarks: what cannot be done.
+        steps: whether strengths move by whole steps.
+    """
+
+    wish: Wish
+    unread: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    steps: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,28 +132,30 @@ class Reader:
             raise PromptError(
                 f"a comment of {len(words)} characters is too long; say it in a sentence"
             )
+        if _QUESTION.fullmatch(words.strip()):
+            answers = "that is a question; I answer why, compare and tree, and change what you say is not right"
+            return Reading(remarks=(answers,), understood=False)
         height, width = self.original.shape[:2]
         wishes: list[Wish] = []
-        remarks: list[str] = []
+        read: list[Understood] = []
         asked: list[Asked] = []
-        first_steps = False
         for statement in read_statements(words, width=width, height=height):
             self._look_for(statement.region)
-            comment = self._comment(statement, inside(treatment, statement.region), asked)
-            wish, notes, steps = self._wish(statement, comment, treatment, path)
-            remarks += notes
-            first_steps |= steps
-            if wish.kinds:
-                wishes.append(wish)
-                treatment = self.carried_out(treatment, (wish,))
+            understood = self._understood(statement, treatment, path, asked)
+            read.append(understood)
+            if understood.wish.kinds:
+                wishes.append(understood.wish)
+                treatment = self.carried_out(treatment, (understood.wish,))
+        remarks = [remark for one in read for remark in one.remarks]
+        unread = [f"I do not understand: {piece!r}" for one in read for piece in one.unread]
         by_model = any(one.status == "answered" for one in asked)
         return Reading(
             wishes=tuple(wishes),
-            remarks=tuple(dict.fromkeys(remarks)),
-            understood=bool(wishes) or not any("understand" in remark for remark in remarks),
+            remarks=tuple(dict.fromkeys((*remarks, *unread))),
+            understood=bool(wishes) or not unread,
             decided_by="vlm" if by_model else "policy",
             asked=tuple(asked),
-            first_steps=first_steps,
+            first_steps=any(one.steps for one in read),
         )
 
     def carried_out(self, treatment: Treatment, wishes: Sequence[Wish]) -> Treatment:
@@ -191,15 +214,83 @@ class Reader:
                 f"I cannot find {what} in the photo as it came in; name a box or a side instead ({PLACES})"
             )
 
-    def _comment(self, statement: Statement, treatment: Treatment, asked: list[Asked]) -> Comment:
-        """The statement as changes: by rule, and by the model where the rules leave something unread."""
-        prompt = RestorationPrompt(degradations=strengths(treatment), semantic=self.report.scene)
-        by_rule = read_comment(statement.text, prompt)
+    def _understood(
+        self,
+        statement: Statement,
+        whole: Treatment,
+        path: Sequence[Turn],
+        asked: list[Asked],
+    ) -> Understood:
+        """Read a statement about the picture of the treatment `whole`."""
+        region, text = statement.region, statement.text
+        if region is not None and _ALONE.fullmatch(text):
+            return Understood(Wish(region=region, changes=dict.fromkeys(Kind, "off")))
+        if numbers := _numbers(text):
+            return self._given(numbers, region, whole)
+        treated = strengths(inside(whole, region))
+        prompt = RestorationPrompt(degradations=treated, semantic=self.report.scene)
+        comment = read_comment(text, prompt)
+        if not treated and not comment.changes and read_comment(text, _SOMETHING).changes:
+            nothing = "nothing is treated here yet; say restore, or what is not right"
+            return Understood(Wish(region=region), remarks=(nothing,))
+        place = unknown_part(text, comment, prompt)
+        if place and (comment.changes or not comment.unmapped):
+            # What is meant for a part must not be done to the whole.
+            remark = f"I do not know where that is: {place!r}. I can find: {PLACES}"
+            return Understood(Wish(region=region), remarks=(remark,))
+        if not place:
+            comment = self._with_model(text, comment, prompt, asked)
+        changes: dict[Kind, Change] = {}
+        doses: dict[Kind, float] = {}
+        remarks: list[str] = []
+        steps = False
+        for kind, change in comment.changes.items():
+            if change == "off":
+                changes[kind] = change
+                continue
+            direction: Literal["more", "less"] = "less" if change == "less" else "more"
+            earlier = _doses(path, kind, region)
+            fresh = kind not in treated and not any(dose > 0 for dose in earlier)
+            if direction == "less" and kind not in treated:
+                remarks.append(_nothing_to_lessen(kind))
+                continue
+            dose = next_dose(earlier, direction, amount=comment.amount)
+            if fresh:
+                dose = self._first_dose(kind, comment.amount)
+            elif math.isclose(abs(dose), comment.amount * STEP):
+                steps = True
+            if kind not in treated and self._addition(kind, value_at(kind, dose), whole) is None:
+                remarks.append(f"no restorer here treats {kind.value.replace('_', ' ')}")
+                continue
+            changes[kind], doses[kind] = change, round(dose, 4)
+        unread = tuple(piece for piece in comment.unmapped if "edge" not in piece)
+        wish = Wish(region=region, changes=changes, doses=doses)
+        return Understood(wish, unread, tuple(remarks), steps)
+
+    def _given(
+        self, numbers: Mapping[Kind, float], region: Region | None, whole: Treatment
+    ) -> Understood:
+        """Strengths as the user gives them."""
+        treated = strengths(inside(whole, region))
+        values = {
+            kind: value
+            for kind, value in numbers.items()
+            if kind in treated or self._addition(kind, value, whole) is not None
+        }
+        remarks = [
+            f"no restorer here treats {kind.value.replace('_', ' ')}"
+            for kind in numbers
+            if kind not in values
+        ]
+        return Understood(Wish(region=region, values=values), remarks=tuple(remarks))
+
+    def _with_model(
+        self, text: str, by_rule: Comment, prompt: RestorationPrompt, asked: list[Asked]
+    ) -> Comment:
+        """What the rules read, and what the model reads where they leave something unread."""
         if not by_rule.unmapped or self.seat is None or self.allowance is None:
             return by_rule
-        if _elsewhere(by_rule) or (statement.region and _ALONE.fullmatch(statement.text)):
-            return by_rule
-        said = self.seat.refine(statement.text, prompt, self.report, self.allowance)
+        said = self.seat.refine(text, prompt, self.report, self.allowance)
         if said.asked is not None:
             asked.append(said.asked)
         if said.decided_by != "vlm" or not said.comment.changes:
@@ -207,47 +298,6 @@ class Reader:
         # What the rules read they read for certain.
         changes = {**said.comment.changes, **by_rule.changes}
         return Comment(changes=changes, amount=by_rule.amount)
-
-    def _wish(
-        self, statement: Statement, comment: Comment, whole: Treatment, path: Sequence[Turn]
-    ) -> tuple[Wish, list[str], bool]:
-        """The wish of a statement, remarks on it, and whether its strengths move by whole steps."""
-        region = statement.region
-        if region is not None and _ALONE.fullmatch(statement.text):
-            return Wish(region=region, changes=dict.fromkeys(Kind, "off")), [], False
-        if place := _elsewhere(comment):
-            return (
-                Wish(region=region),
-                [f"I do not know where that is: {place!r}. I can find: {PLACES}"],
-                False,
-            )
-        numbers = _numbers(statement.text)
-        if numbers:
-            return Wish(region=region, values=numbers), [], False
-        remarks = [
-            f"I do not understand: {piece!r}" for piece in comment.unmapped if "edge" not in piece
-        ]
-        treated = strengths(inside(whole, region))
-        changes: dict[Kind, Change] = {}
-        doses: dict[Kind, float] = {}
-        steps = False
-        for kind, change in comment.changes.items():
-            name = kind.value.replace("_", " ")
-            earlier = _doses(path, kind, region)
-            if change == "less" and kind not in treated:
-                remarks.append(_nothing_to_lessen(kind, name))
-                continue
-            changes[kind] = change
-            if change == "off":
-                continue
-            if change != "less" and kind not in treated and not any(d > 0 for d in earlier):
-                doses[kind] = self._first_dose(kind, comment.amount)
-                continue
-            direction: Literal["more", "less"] = "less" if change == "less" else "more"
-            dose = next_dose(earlier, direction, amount=comment.amount)
-            doses[kind] = round(dose, 4)
-            steps |= math.isclose(abs(dose), comment.amount * STEP)
-        return Wish(region=region, changes=changes, doses=doses), remarks, steps
 
     def _first_dose(self, kind: Kind, amount: float) -> float:
         """Severity at which an untreated kind is treated first: as measured on the input, medium where it was not seen."""
@@ -306,19 +356,8 @@ def _numbers(text: str) -> dict[Kind, float]:
     return {} if reading.unmapped or reading.denied else dict(reading.strengths)
 
 
-def _elsewhere(comment: Comment) -> str:
-    """A place that was named and cannot be found; "" without one."""
-    return next(
-        (
-            piece
-            for piece in comment.unmapped
-            if _ELSEWHERE.fullmatch(piece) and not piece.endswith(("edge", "edges"))
-        ),
-        "",
-    )
-
-
-def _nothing_to_lessen(kind: Kind, name: str) -> str:
+def _nothing_to_lessen(kind: Kind) -> str:
     if kind is Kind.LOW_LIGHT:
         return "nothing here brightens the photo, so there is nothing to take back; I do not darken photos"
+    name = kind.value.replace("_", " ")
     return f"nothing here treats {name}, so there is nothing to take back"

@@ -31,6 +31,14 @@ SAID: dict[str, list[tuple[str | None, str]]] = {
         ("the top half", "is fine"),
         ("the bottom half", "is too dark"),
     ],
+    "I like the face but the rest is too dark": [
+        ("the face", "i like"),
+        ("everything but the face", "is too dark"),
+    ],
+    "the top half is fine, the rest is too dark": [
+        ("the top half", "is fine"),
+        ("everything but the top half", "is too dark"),
+    ],
     # These name no place.
     "too much noise left": [(None, "too much noise left")],
     "that's right": [(None, "that's right")],

@@ -165,6 +165,8 @@ def test_bokeh_and_half_a_stop() -> None:
     assert read_comment("keep the bokeh", PROMPT).changes == {Kind.DEFOCUS_BLUR: "off"}
     assert read_comment("brighten by half a stop", PROMPT).changes == {Kind.LOW_LIGHT: "more"}
     assert set(read_comment("not so strong", PROMPT).changes.values()) == {"less"}
+    assert read_comment("remove the light rain", PROMPT).changes == {Kind.RAIN: "add"}
+    assert read_comment("keep the light as it is", PROMPT).changes == {}
 
 
 def test_more_and_less_beyond_the_ladder_are_each_other_s_reverse() -> None:
