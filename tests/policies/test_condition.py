@@ -50,6 +50,16 @@ def test_an_unsure_instrument_is_overruled_and_the_source_says_so() -> None:
     assert (gone.level, gone.source) == (Level.ABSENT, "vlm")
 
 
+def test_a_finding_of_unsure_level_is_still_there() -> None:
+    unsure = finding(Kind.LOW_LIGHT, 0.5, 0.35)
+    report = ConditionReport(findings=(unsure,))
+    assert joined(report, [], trust={}).finding(Kind.LOW_LIGHT) == unsure
+    little = joined(report, [], trust={Kind.LOW_LIGHT: 0.25}).finding(Kind.LOW_LIGHT)
+    assert little is not None and little.level > Level.ABSENT
+    much = joined(report, [], trust={Kind.LOW_LIGHT: 1.0}).finding(Kind.LOW_LIGHT)
+    assert much is not None and much.level is Level.ABSENT
+
+
 def test_where_both_see_it_the_instruments_measure_and_both_are_surer() -> None:
     both = only(finding(Kind.NOISE, 25, 0.7), said(Kind.NOISE, 45, 0.9))
     assert (both.value, both.source) == (25, "instrument")
