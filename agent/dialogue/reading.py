@@ -72,12 +72,14 @@ class Understood:
         unread: pieces without a meaning.
         remarks: what cannot be done.
         steps: whether strengths move by whole steps.
+        by_model: whether the vision-language model read some of it.
     """
 
     wish: Wish
     unread: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     steps: bool = False
+    by_model: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ class Reader:
                 treatment = self.carried_out(treatment, (understood.wish,))
         remarks = [remark for one in read for remark in one.remarks]
         unread = [f"I do not understand: {piece!r}" for one in read for piece in one.unread]
-        by_model = any(one.status == "answered" for one in asked)
+        by_model = any(one.by_model for one in read)
         return Reading(
             wishes=tuple(wishes),
             remarks=tuple(dict.fromkeys((*remarks, *unread))),
@@ -238,8 +240,9 @@ class Reader:
             # What is meant for a part must not be done to the whole.
             remark = f"I do not know where that is: {place!r}. I can find: {PLACES}"
             return Understood(Wish(region=region), remarks=(remark,))
+        by_rule = comment
         if not place:
-            comment = self._with_model(text, comment, prompt, asked)
+            comment = self._with_model(text, by_rule, prompt, asked)
         changes: dict[Kind, Change] = {}
         doses: dict[Kind, float] = {}
         remarks: list[str] = []
@@ -265,7 +268,7 @@ class Reader:
             changes[kind], doses[kind] = change, round(dose, 4)
         unread = tuple(piece for piece in comment.unmapped if "edge" not in piece)
         wish = Wish(region=region, changes=changes, doses=doses)
-        return Understood(wish, unread, tuple(remarks), steps)
+        return Understood(wish, unread, tuple(remarks), steps, comment is not by_rule)
 
     def _given(
         self, numbers: Mapping[Kind, float], region: Region | None, whole: Treatment
@@ -293,11 +296,19 @@ class Reader:
         said = self.seat.refine(text, prompt, self.report, self.allowance)
         if said.asked is not None:
             asked.append(said.asked)
-        if said.decided_by != "vlm" or not said.comment.changes:
+        # A model that answers to everything must not bring in what was neither found nor treated, nor named by the user.
+        found = {
+            f.kind for f in self.report.present() if f.confidence >= self.preset.asked_confidence
+        }
+        plausible = {
+            kind: change
+            for kind, change in said.comment.changes.items()
+            if kind in prompt.degradations or (change in ("more", "add") and kind in found)
+        }
+        if said.decided_by != "vlm" or not plausible:
             return by_rule
         # What the rules read they read for certain.
-        changes = {**said.comment.changes, **by_rule.changes}
-        return Comment(changes=changes, amount=by_rule.amount)
+        return Comment(changes={**plausible, **by_rule.changes}, amount=by_rule.amount)
 
     def _first_dose(self, kind: Kind, amount: float) -> float:
         """Severity at which an untreated kind is treated first: as measured on the input, medium where it was not seen."""

@@ -232,6 +232,8 @@ class Session:
         wishes, treatment, product, change = self._done(reading, reader, name, signal)
         lines = [line for wish in wishes for line in wish_words(wish, self._treatment(), treatment)]
         lines += new_calls(recipe_steps(self._treatment()), product.steps)
+        if reading.decided_by == "vlm":
+            lines.append("so the vision-language model reads your words; undo takes it back")
         lines += reading.remarks
         if treatment != self._treatment() and change < _VISIBLE:
             lines.append(

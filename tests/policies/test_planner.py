@@ -10,7 +10,7 @@ from conservator.policies.preset import load_preset
 from conservator.policies.review import review
 from conservator.policies.stopping import conclude
 from conservator.policies.targets import TargetCheck, parse_targets
-from conservator.restorers.card import RestorerCard
+from conservator.restorers.card import Configuration, RestorerCard
 from conservator.restorers.degradations.vocabulary import ConditionReport, Finding, Kind, Level
 
 CARDS = {
@@ -291,3 +291,18 @@ def test_what_was_hinted_at_before_needs_less_certainty() -> None:
     hint = RAIN.model_copy(update={"value": 31, "confidence": 0.45})
     (second,) = plan(situation(HAZE, hint, attempts=(done,), best="a1")).calls
     assert second.kinds == (Kind.RAIN,)
+
+
+def test_what_is_to_be_left_alone_stays_when_it_comes_to_light() -> None:
+    """Even where it was hinted at before: somebody said to leave it."""
+    sizes = {"compact": Configuration()}
+    cards = {name: card.model_copy(update={"configurations": sizes}) for name, card in CARDS.items()}
+    (first,) = plan(situation(HAZE, cards=cards)).calls
+    seen = RAIN.model_copy(update={"confidence": 0.55})
+    done = attempt("a1", first, accepted=True, left=(gone(HAZE, 0), seen))
+    hint = RAIN.model_copy(update={"value": 31, "confidence": 0.45})
+    there = {"attempts": (done,), "best": "a1", "cards": cards}
+    assert plan(situation(HAZE, hint, **there)).calls
+    preset = load_preset("balanced")
+    preset = preset.model_copy(update={"leave": (*preset.leave, Kind.RAIN)})
+    assert not plan(situation(HAZE, hint, preset=preset, **there)).calls

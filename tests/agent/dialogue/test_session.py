@@ -293,17 +293,23 @@ def test_events_tell_of_each_turn(dim_png: Path, plain: Preset, tmp_path: Path) 
 def test_the_model_reads_what_the_rules_do_not(
     dim_png: Path, plain: Preset, tmp_path: Path
 ) -> None:
-    chat = ScriptedChat(says(changes=[{"kind": "low_light", "change": "add"}]))
+    chat = ScriptedChat(
+        says(changes=[{"kind": "noise", "change": "add"}]),
+        says(changes=[{"kind": "snow", "change": "add"}]),
+    )
     session = open_session(dim_png, policy=plain, run_dir=tmp_path / "talk", vlm=chat)
     turn = done(session, "brighter")
     assert turn.decided_by == "policy" and not chat.asked
-    session.say("undo")
-    turn = done(session, "let there be sunshine")
-    assert turn.decided_by == "vlm" and Kind.LOW_LIGHT in strengths(turn.treatment)
+    turn = done(session, "it feels like sandpaper")
+    assert turn.decided_by == "vlm" and Kind.NOISE in strengths(turn.treatment)
     assert [asked.question for asked in turn.asked] == ["refine"]
+    assert "vision-language model reads" in "\n".join(turn.said)
     assert "vision-language model" in "\n".join(session.why())
-    # Without an answer the rules say what they do not understand.
-    assert not session.say("let there be music").understood
+    # What was neither found nor named is not believed, and without an answer there is nothing to believe.
+    for words in ("it feels like a holiday", "let there be music"):
+        reply = session.say(words)
+        assert not reply.understood and reply.turn is None
+    assert len(chat.asked) == 3
 
 
 def test_the_file_is_whole_json(session: Session) -> None:
