@@ -13,11 +13,17 @@ from conservator.policies.targets import TargetCheck, parse_targets
 from conservator.restorers.card import Configuration, RestorerCard
 from conservator.restorers.degradations.vocabulary import ConditionReport, Finding, Kind, Level
 
+
+def card(**facts) -> RestorerCard:
+    """A restorer that needs no weights."""
+    return RestorerCard(configurations={"compact": Configuration()}, **facts)
+
+
 CARDS = {
-    "classical-nlm": RestorerCard(name="classical-nlm", title="nlm", treats=(Kind.NOISE,)),
-    "classical-wavelet": RestorerCard(name="classical-wavelet", title="w", treats=(Kind.NOISE,)),
-    "classical-dehaze": RestorerCard(name="classical-dehaze", title="d", treats=(Kind.HAZE,)),
-    "llmra": RestorerCard(name="llmra", title="lead", treats=tuple(Kind), prompt_style="llmra"),
+    "classical-nlm": card(name="classical-nlm", title="nlm", treats=(Kind.NOISE,)),
+    "classical-wavelet": card(name="classical-wavelet", title="w", treats=(Kind.NOISE,)),
+    "classical-dehaze": card(name="classical-dehaze", title="d", treats=(Kind.HAZE,)),
+    "llmra": card(name="llmra", title="lead", treats=tuple(Kind), prompt_style="llmra"),
 }
 TABLE = Preferences(
     lead="llmra",
@@ -104,8 +110,8 @@ def test_a_restorer_measured_harmful_is_never_called() -> None:
 
 def test_an_upscaler_is_not_called_unasked() -> None:
     cards = {
-        "x2": RestorerCard(name="x2", title="twice", treats=(Kind.NOISE,), scale=2),
-        "same": RestorerCard(name="same", title="as large", treats=(Kind.NOISE,)),
+        "x2": card(name="x2", title="twice", treats=(Kind.NOISE,), scale=2),
+        "same": card(name="same", title="as large", treats=(Kind.NOISE,)),
     }
     table = Preferences(lead="x2", gains={Kind.NOISE: {Level.HIGH: {"x2": 5, "same": 1}}})
     (call,) = plan(situation(NOISE, preferences=table, cards=cards)).calls
@@ -295,13 +301,11 @@ def test_what_was_hinted_at_before_needs_less_certainty() -> None:
 
 def test_what_is_to_be_left_alone_stays_when_it_comes_to_light() -> None:
     """Even where it was hinted at before: somebody said to leave it."""
-    sizes = {"compact": Configuration()}
-    cards = {name: card.model_copy(update={"configurations": sizes}) for name, card in CARDS.items()}
-    (first,) = plan(situation(HAZE, cards=cards)).calls
+    (first,) = plan(situation(HAZE)).calls
     seen = RAIN.model_copy(update={"confidence": 0.55})
     done = attempt("a1", first, accepted=True, left=(gone(HAZE, 0), seen))
     hint = RAIN.model_copy(update={"value": 31, "confidence": 0.45})
-    there = {"attempts": (done,), "best": "a1", "cards": cards}
+    there = {"attempts": (done,), "best": "a1"}
     assert plan(situation(HAZE, hint, **there)).calls
     preset = load_preset("balanced")
     preset = preset.model_copy(update={"leave": (*preset.leave, Kind.RAIN)})
