@@ -78,7 +78,7 @@ def restore(
         device: `auto`, `cpu`, `cuda`; by default CONSERVATOR_DEVICE or `auto`.
         vlm: who looks, proposes tool calls (checked before they run) and gives an opinion: `embedded`, `local`, `served`,
             a server's URL, a chat model, or None for nobody; by default CONSERVATOR_VLM, else a running server, else
-            the embedded model.
+            nobody.
         on_event: called with each event as it happens.
         cancel: set it to stop at the next tile; Ctrl-C does the same.
 

@@ -6,7 +6,7 @@ A system is written `NAME` or `NAME:option=value,option=value`:
 - any restorer (`llmra`, `classical-dct`, ...), called once. `text=` true (default: what is really wrong), false (denies that
   and claims something else), blind ("remove all degradation"), inspected (what our instruments say), seen (what they and a
   vision-language model say together), sentences (the model's own answer to LLMRA's three questions), none (says nothing);
-  `model=` names the model as `vlm=` does;
+  `model=` names that model as `vlm=` does, by default `embedded`;
   `strength=` factor on the asked severities; `cem=yes` lets LLMRA's CEM correct the text; `guide=other` shows MoFE-IR's
   guide another picture; `weights=` a file in place of the shipped weights, for trials.
 - `inspected`: one `llmra` call on what the inspection found, nothing judged.
@@ -255,7 +255,7 @@ def _once(restorer: str, options: dict[str, str]) -> System:
         told = partial(
             _told_by_model,
             text,
-            cache(partial(opened_vlm, checked_spec(options.pop("model", "auto")))),
+            cache(partial(opened_vlm, checked_spec(options.pop("model", "embedded")))),
         )
     if text not in TEXTS or enhance not in ("yes", "no"):
         known = f"text is one of {', '.join(TEXTS)}; cem is yes or no"

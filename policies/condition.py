@@ -6,7 +6,7 @@ The rule, kind by kind:
 2. Presence is a logarithmic opinion pool (Genest and Zidek, 1986): the log-odds of both add up, the model's weighted by how far it is
    trusted about that kind; with no trust the reading stands as it is. A reading's confidence is that of what it says, so `absent, 0.9` are
    odds of 1 to 9; one that says a kind is there is at least `SEEN` sure of that, its confidence is in the level too. Naming nothing is a weak
-   denial: a model leaves things out.
+   denial, and none where the trust is below `HEEDED`: a model leaves things out.
 3. The parameter is that of whoever saw the kind; where both did, the instruments', because they measure, except for the kinds in
    `TOLD`, whose level the model was measured to tell better.
 
@@ -27,7 +27,7 @@ from conservator.restorers.degradations.vocabulary import (
     Level,
 )
 
-__all__ = ["SEEN", "SILENCE", "TOLD", "TRUST", "joined"]
+__all__ = ["HEEDED", "SEEN", "SILENCE", "TOLD", "TRUST", "joined"]
 
 TRUST: Mapping[Kind, float] = dict.fromkeys(Kind, 0.25) | {
     Kind.SNOW: 1.0,
@@ -45,9 +45,13 @@ TOLD: frozenset[Kind] = frozenset()
 SILENCE = 0.3
 """Probability that a kind is there which the model did not name."""
 
+HEEDED = 0.5
+"""Trust from which a model's silence counts; a kind that it overlooks more often than not has less."""
+
 SEEN = 0.6
 """Least probability that a kind is there which the instruments see."""
 
+_LEAST = 1e-6
 _CLIP = 0.02
 """Nobody is surer than this: 1 to 49."""
 
@@ -83,7 +87,7 @@ def joined(
 
 
 def _pooled(own: Finding, other: Finding | None, trust: float, *, told: bool) -> Finding:
-    if own.source in ("metadata", "user") or trust == 0:
+    if own.source in ("metadata", "user") or trust < (HEEDED if other is None else _LEAST):
         return own
     said = max(own.confidence, SEEN) if own.level > Level.ABSENT else 1 - own.confidence
     heard = SILENCE if other is None else other.confidence

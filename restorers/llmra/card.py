@@ -24,7 +24,7 @@ CARD = RestorerCard(
         "compact": Configuration(
             parameters_m=8.6,
             weights="llmra/weights/compact.safetensors",
-            sha256="027a3a1b23932079fefe534d4c9c31b066456616ee2aef592b19c98043013042",
+            sha256="4a3dc447472fb15defb2f236324e8bb6691adee8af2b0da68f9d87cc9a93dc5d",
         ),
         "paper": Configuration(parameters_m=0.0),
     },
