@@ -334,12 +334,14 @@ class Applied:
         pixels: (H, W, 3), float32, [0, 1], rounded as the run folder keeps it.
         rendered_prompt: what the restorer saw, "" for a mix.
         weights_sha256: of its weights, None without.
+        configuration: the one that the restorer chose among its own, "" where it had no choice.
         seconds: the restorer's own.
     """
 
     pixels: Pixels = field(repr=False)
     rendered_prompt: str = ""
     weights_sha256: str | None = None
+    configuration: str = ""
     seconds: float = 0.0
 
 
@@ -404,5 +406,6 @@ def apply_step(
         pixels=kept(blended(pixels, whole, step.blend)),
         rendered_prompt=restored.rendered_prompt,
         weights_sha256=used,
+        configuration=restored.details.get("configuration", ""),
         seconds=restored.seconds,
     )

@@ -50,7 +50,8 @@ class RestorerCard(BaseModel):
         licence: SPDX id of code and weights together.
         commercial_use: False where a licence forbids it.
         paper: arXiv id or citation, "" for none.
-        configurations: `compact`, `paper`.
+        configurations: `compact`, `paper`; of a tool without a network also ways to work that `compact` chooses among. One that
+            chose says so in `Restored.details["configuration"]`.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from conservator.agent.context import CancelSignal
 from conservator.agent.dialogue.state import Made
-from conservator.agent.dialogue.treatment import Treatment, recipe_steps
+from conservator.agent.dialogue.treatment import Treat, Treatment, Untouched, recipe_steps
 from conservator.agent.recipe import MixStep, RecipeStep, apply_step, sources_of
 from conservator.agent.saving import artifact_samples
 from conservator.agent.sessions import RunFolder
@@ -16,7 +16,7 @@ from conservator.restorers.errors import CancelledError
 from conservator.tools.image_io import Picture
 from conservator.tools.look import Pixels
 
-__all__ = ["Making", "Product", "keys_of"]
+__all__ = ["Making", "Product", "keys_of", "pinned"]
 
 OnStart = Callable[[int, RecipeStep], None]
 OnProgress = Callable[[int, int, int], None]
@@ -121,6 +121,7 @@ class Making:
             artifact=self.folder.save_artifact(artifact_samples(self.picture, applied.pixels)),
             rendered_prompt=applied.rendered_prompt,
             weights_sha256=applied.weights_sha256,
+            configuration=applied.configuration,
             seconds=round(applied.seconds, 4),
         )
 
@@ -135,3 +136,26 @@ def keys_of(steps: tuple[RecipeStep | MixStep, ...]) -> tuple[str, ...]:
             text += keys[source]
         keys[number] = hashlib.sha256(text.encode()).hexdigest()
     return tuple(keys[number] for number in range(1, len(steps) + 1))
+
+
+def pinned(treatment: Treatment, made: Mapping[str, Made]) -> tuple[Treatment, dict[str, Made]]:
+    """The treatment with what its restorers chose for themselves, and its pictures by their new keys.
+
+    So a later wish changes the strength and nothing else: `classical-gamma` would take another curve for a little more light.
+    """
+    kept: dict[str, Made] = {}
+
+    def pin(node: Treatment) -> Treatment:
+        if isinstance(node, Untouched):
+            return node
+        there = made[keys_of(recipe_steps(node))[-1]]
+        if isinstance(node, Treat):
+            chosen = there.configuration or node.configuration
+            update = {"source": pin(node.source), "configuration": chosen}
+        else:
+            update = {"under": pin(node.under), "over": pin(node.over)}
+        new: Treatment = node.model_copy(update=update)
+        kept[keys_of(recipe_steps(new))[-1]] = there
+        return new
+
+    return pin(treatment), kept

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from threading import Event as Signal
 from types import TracebackType
@@ -14,14 +15,13 @@ from conservator.agent.dialogue.answering import answer
 from conservator.agent.dialogue.comparing import brightness, compare_nodes
 from conservator.agent.dialogue.keeping import keep_picture
 from conservator.agent.dialogue.language import read_line
-from conservator.agent.dialogue.making import Product, keys_of
+from conservator.agent.dialogue.making import Product, pinned
 from conservator.agent.dialogue.reading import Reader, Reading, louder, settled
 from conservator.agent.dialogue.reply import Comparison, Reply
 from conservator.agent.dialogue.state import Made, SessionState, write_state
 from conservator.agent.dialogue.treatment import (
     Treatment,
     Untouched,
-    after_run,
     recipe_steps,
 )
 from conservator.agent.dialogue.tree import Tree, Turn, Wish
@@ -41,7 +41,7 @@ from conservator.agent.pictures import bitmap
 from conservator.agent.recipe import Recipe
 from conservator.agent.sessions import RunFolder
 from conservator.policies.acceptance import Measurement
-from conservator.policies.attempt import ORIGINAL, chain_of
+from conservator.policies.attempt import ORIGINAL
 from conservator.restorers.degradations.vocabulary import ConditionReport, Kind
 from conservator.tools.compare import compare
 from conservator.tools.image_io import Picture
@@ -57,6 +57,8 @@ __all__ = ["Session"]
 
 _VISIBLE: Final = 0.6
 """RMS change, of 255, in the place that was meant, below which nobody sees a difference."""
+_LIGHTER: Final = 0.004
+"""Mean luma, [0, 1], by which a photo counts as brighter."""
 _LOUDEST: Final = 4.0
 """Factor on a first step beyond which a restorer that does not answer to it is left alone."""
 
@@ -184,9 +186,9 @@ class Session:
         result = self._shop.run(name, artifact, set(left), cancel=signal, emit=self._emit)
         if here is None:
             self._keep(report=result.before)
-        treatment, made = self._run_steps(result, name)
+        treatment, made = self._shop.after_run(result, name, self._treatment(), self._state.made)
         treatment = self._reader(signal).sparing(treatment, said)
-        product = self._made(treatment, made, name, signal)
+        treatment, product = self._made(treatment, made, name, signal)
         lines = [f"found: {found(result.before)}"]
         lines += new_calls(recipe_steps(self._treatment()), product.steps)
         lines.append(f"{result.outcome.replace('_', ' ')}: {result.reason}")
@@ -235,6 +237,12 @@ class Session:
         if reading.decided_by == "vlm":
             lines.append("so the vision-language model reads your words; undo takes it back")
         lines += reading.remarks
+        light = sum(wish.doses.get(Kind.LOW_LIGHT, 0.0) for wish in wishes)
+        shift = brightness(product.pixels) - brightness(self._pixels(here))
+        if light * shift < 0 and abs(shift) > _LIGHTER:
+            lines.append(
+                f"against your words the photo got {'brighter' if shift > 0 else 'darker'}"
+            )
         if treatment != self._treatment() and change < _VISIBLE:
             lines.append(
                 "hardly anybody will see the difference; this is as far as these restorers go"
@@ -382,21 +390,6 @@ class Session:
     def _reader(self, cancel: CancelSignal) -> Reader:
         return self._shop.reader(self._report(), cancel)
 
-    def _run_steps(self, result: RestorationResult, name: str) -> tuple[Treatment, dict[str, Made]]:
-        """The treatment with a run's steps, whose pictures are taken over from its folder."""
-        source, made = self._treatment(), dict(self._state.made)
-        steps = after_run(result.attempts, result.best, source)
-        run = RunFolder(self.run_dir / RUNS / name)
-        for step, attempt in zip(steps, chain_of(result.attempts, result.best), strict=True):
-            self._shop.folder.adopt(run, attempt.artifact)
-            made[keys_of(recipe_steps(step))[-1]] = Made(
-                artifact=attempt.artifact,
-                rendered_prompt=attempt.rendered_prompt,
-                weights_sha256=attempt.details.get("weights_sha256"),
-                seconds=attempt.seconds,
-            )
-        return (steps[-1] if steps else source), made
-
     def _done(
         self, reading: Reading, reader: Reader, name: str, cancel: CancelSignal
     ) -> tuple[tuple[Wish, ...], Treatment, Product, float]:
@@ -410,7 +403,7 @@ class Session:
             wishes = louder(reading.wishes, factor)
             treatment = reader.carried_out(source, wishes)
             treatment = reader.sparing(treatment, (*said, *wishes))
-            product = self._made(treatment, dict(self._state.made), name, cancel)
+            treatment, product = self._made(treatment, self._state.made, name, cancel)
             change = compare(before, product.pixels).residual / share**0.5
             seen = change >= _VISIBLE or treatment == source
             if seen or not reading.first_steps or factor >= _LOUDEST:
@@ -418,11 +411,14 @@ class Session:
             factor *= 2
 
     def _made(
-        self, treatment: Treatment, made: dict[str, Made], name: str, cancel: CancelSignal
-    ) -> Product:
-        return self._shop.made(
-            treatment, made, turn=name, parent=self.tree.here, cancel=cancel, emit=self._emit
-        )
+        self, treatment: Treatment, made: Mapping[str, Made], name: str, cancel: CancelSignal
+    ) -> tuple[Treatment, Product]:
+        """A treatment carried out, and what it amounts to: with the choices that its restorers made."""
+        here = self.tree.here
+        work = partial(self._shop.made, turn=name, parent=here, cancel=cancel, emit=self._emit)
+        product = work(treatment, made)
+        treatment, made = pinned(treatment, product.made)
+        return treatment, work(treatment, made)
 
     def _grown(
         self,

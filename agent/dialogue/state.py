@@ -30,11 +30,13 @@ class Made(_Data):
         artifact: content hash of the picture in the session's folder.
         rendered_prompt: what the restorer saw.
         weights_sha256: of its weights, None without.
+        configuration: the one that the restorer chose among its own, "" where it had no choice.
     """
 
     artifact: str
     rendered_prompt: str = ""
     weights_sha256: str | None = None
+    configuration: str = ""
     seconds: float = 0.0
 
 

@@ -109,7 +109,13 @@ def new_calls(
     """The restorers' calls that an earlier treatment did not have."""
 
     def bare(step: RecipeStep) -> RecipeStep:
-        facts = {"source": None, "weights_sha256": None, "rendered_prompt": ""}
+        # What a restorer chose for itself was there before, unsaid.
+        facts = {
+            "source": None,
+            "weights_sha256": None,
+            "rendered_prompt": "",
+            "configuration": "",
+        }
         return step.model_copy(update=facts)
 
     known = [bare(step) for step in old if isinstance(step, RecipeStep)]
@@ -124,7 +130,7 @@ def effect(
         return "the picture is the same as before"
     parts = [f"the picture changed by {residual:.1f} of 255 (RMS)"]
     old, new = (255 * value for value in brightness)
-    if abs(new - old) >= 0.5:
+    if round(new) != round(old):
         parts.append(f"brightness {old:.0f} -> {new:.0f} of 255")
     parts += [
         f"measured {named(kind)}: {PARAMETERS[kind].name} {_number(kind, then)} -> {_number(kind, now)}"

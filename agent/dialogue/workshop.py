@@ -8,10 +8,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from conservator.agent.context import CancelSignal, RunContext
-from conservator.agent.dialogue.making import Making, Product
+from conservator.agent.dialogue.making import Making, Product, keys_of
 from conservator.agent.dialogue.reading import Reader
 from conservator.agent.dialogue.state import Made
-from conservator.agent.dialogue.treatment import Treatment, strengths
+from conservator.agent.dialogue.treatment import (
+    Treatment,
+    after_run,
+    recipe_steps,
+    strengths,
+)
 from conservator.agent.events import Event, ToolFinished, ToolProgressed, ToolStarted
 from conservator.agent.execution import Options, begin, metric_directions
 from conservator.agent.measuring import measured
@@ -230,6 +235,28 @@ class Workshop:
             shutil.rmtree(place, ignore_errors=True)
             raise CancelledError("the turn was cancelled; the session is as it was before it")
         return result
+
+    def after_run(
+        self,
+        result: RestorationResult,
+        turn: str,
+        source: Treatment,
+        made: Mapping[str, Made],
+    ) -> tuple[Treatment, dict[str, Made]]:
+        """The treatment with the steps of a turn's run, whose pictures are taken over from its folder."""
+        kept = dict(made)
+        steps = after_run(result.attempts, result.best, source)
+        run = RunFolder(self.folder.path / RUNS / turn)
+        for step, attempt in zip(steps, result.steps, strict=True):
+            self.folder.adopt(run, attempt.artifact)
+            kept[keys_of(recipe_steps(step))[-1]] = Made(
+                artifact=attempt.artifact,
+                rendered_prompt=attempt.rendered_prompt,
+                weights_sha256=attempt.details.get("weights_sha256"),
+                configuration=attempt.details.get("configuration", ""),
+                seconds=attempt.seconds,
+            )
+        return (steps[-1] if steps else source), kept
 
     def seconds(self) -> float:
         """Seconds since the session was opened."""

@@ -31,14 +31,15 @@ __all__ = [
 ]
 
 
-def _card(name: str, title: str, kind: Kind, **rest: Any) -> RestorerCard:
+def _card(name: str, title: str, kind: Kind, *ways: str, **rest: Any) -> RestorerCard:
+    """A card; `ways` are configurations beside `compact`, which chooses among them."""
     return RestorerCard(
         name=f"classical-{name}",
         title=title,
         treats=(kind,),
         prompt_style="parameters",
         cpu_only=True,
-        configurations={"compact": Configuration()},
+        configurations={way: Configuration() for way in ("compact", *ways)},
         **rest,
     )
 
@@ -83,6 +84,9 @@ GAMMA = _card(
     "gamma",
     "Tone curve that gives back the lost stops, curve chosen from the highlights",
     Kind.LOW_LIGHT,
+    "gamma",
+    "shift",
+    "exposure",
     tile=1024,
     overlap=0,
     seconds_per_mp=0.2,

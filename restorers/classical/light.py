@@ -77,15 +77,19 @@ class Gamma(ClassicalTool):
 
     Kodak24 (every fourth, 384 px) at 0.8 stops: 16.5 to 49.4 dB (gamma), 15.5 to 31.7 (shift), 13.9 to 31.8 (range),
     14.2 to 48.0 (exposure). A photo that never had white gains less: chelsea by 2 dB where its curve is mistaken.
+
+    The choice depends on the stops, so that a little more of them may come out darker. Whoever tunes them asks for one curve:
+    the configurations `gamma`, `shift` and `exposure`.
     """
 
     card = cards.GAMMA
     kind = Kind.LOW_LIGHT
 
     def measure(self, image: Tensor, strength: float, severity: float) -> Shared:
-        """Choose the curve."""
-        curve = _curve_of(image, strength)
-        return Shared(strength, severity, {"curve": curve}, curve)
+        """Choose the curve, unless the configuration names one."""
+        named: dict[str, Curve] = {"gamma": "gamma", "shift": "shift", "exposure": "exposure"}
+        curve = named.get(self.configuration) or _curve_of(image, strength)
+        return Shared(strength, severity, {"curve": curve, "configuration": curve}, curve)
 
     def treat(self, pixels: Pixels, shared: Shared) -> Pixels:
         """Apply the curve."""

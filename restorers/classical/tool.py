@@ -48,13 +48,14 @@ class ClassicalTool(ABC):
     kind: ClassVar[Kind]
 
     def __init__(self, configuration: str = "compact", weights_path: Path | None = None) -> None:
-        """The arguments are those of every restorer's build; a classical tool has neither sizes nor weights.
+        """The arguments are those of every restorer's build; a classical tool has no weights, and few can work in several ways.
 
         Raises:
             WeightsError: weights are given.
         """
         if weights_path is not None:
             raise WeightsError(f"{self.card.name} takes no weights; leave {weights_path} out")
+        self.configuration = configuration
 
     def render(self, prompt: RestorationPrompt) -> str:
         """`noise: sigma=25`; a blind prompt gives `noise: sigma=estimated`."""

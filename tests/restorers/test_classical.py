@@ -396,3 +396,22 @@ def test_cards_are_honest_about_cost() -> None:
     assert set(cards.__all__) == {
         key for key in vars(cards) if key.isupper() and not key.startswith("_")
     }
+
+
+def test_a_tone_curve_can_be_asked_for_by_name() -> None:
+    """`compact` chooses one and says which; a named one stays the same at any strength."""
+    dark = tensor(darkened(photo("astronaut"), 0.6))
+    prompt = RestorationPrompt(degradations={Kind.LOW_LIGHT: 0.6})
+    chosen = catalog.load("classical-gamma").restore(dark, prompt)
+    curve = chosen.details["configuration"]
+    named = catalog.load("classical-gamma", curve).restore(dark, prompt)
+    assert torch.equal(named.image, chosen.image)
+    for curve in ("gamma", "shift", "exposure"):
+        tool = catalog.load("classical-gamma", curve)
+        light = [
+            float(
+                tool.restore(dark, RestorationPrompt(degradations={Kind.LOW_LIGHT: s})).image.mean()
+            )
+            for s in (0.2, 0.5, 0.8, 1.1, 1.4, 1.7)
+        ]
+        assert light == sorted(light)

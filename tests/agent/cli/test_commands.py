@@ -41,7 +41,8 @@ def test_restorers_json_is_exactly_what_was_promised(run) -> None:
         assert set(entry) == keys
         assert set(entry["treats"]) <= {kind.value for kind in Kind}
         assert isinstance(entry["commercial_use"], bool)
-        assert set(entry["configurations"]) <= {"paper", "compact"}
+        curves = {"gamma", "shift", "exposure"} if entry["name"] == "classical-gamma" else set()
+        assert set(entry["configurations"]) <= {"paper", "compact"} | curves
         for configuration in entry["configurations"].values():
             assert set(configuration) == {"parameters_m", "weights", "sha256"}
 

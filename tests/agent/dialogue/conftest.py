@@ -1,14 +1,35 @@
 """A small dim and noisy photo, and a policy that needs no metrics."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from skimage import data
 
 from conservator.policies.preset import Preset, load_preset
-from conservator.restorers.degradations.vocabulary import Kind
+from conservator.restorers import catalog
+from conservator.restorers.degradations.vocabulary import Kind, Level
+
+
+@pytest.fixture(scope="module", autouse=True)
+def classics(surroundings: Path) -> Iterator[None]:
+    """A table that sends each kind to its quickest filter."""
+    best = {"noise": "classical-nlm", "low_light": "classical-gamma", "haze": "classical-dehaze"}
+    gains = {
+        kind: {
+            level.label: dict.fromkeys(catalog.cards(), -1.0) | {name: 5.0}
+            for level in list(Level)[1:]
+        }
+        for kind, name in best.items()
+    }
+    table = surroundings / "classics.yaml"
+    table.write_text(yaml.safe_dump({"lead": "classical-nlm", "gains": gains}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONSERVATOR_PREFERENCES", str(table))
+        yield
 
 
 @pytest.fixture(scope="session")

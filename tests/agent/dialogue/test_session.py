@@ -16,7 +16,7 @@ from skimage import data
 from conservator import Session, open_session, replay
 from conservator.agent import events
 from conservator.agent.dialogue.state import read_state
-from conservator.agent.dialogue.treatment import Mix, strengths
+from conservator.agent.dialogue.treatment import Mix, Treat, strengths
 from conservator.agent.dialogue.tree import Turn
 from conservator.agent.errors import (
     CancelledError,
@@ -82,6 +82,8 @@ def test_eight_turns_as_a_person_expects(
     kept = done(session, "keep the grain")
     assert Kind.NOISE not in strengths(kept.treatment)
     assert noise(session) > clean + 5
+    # Nobody asked for other light: the tone curve is the one that was chosen before.
+    assert brightness(session) == pytest.approx(brighter, abs=0.02)
 
     before = session.array.copy()
     left = done(session, "less on the left half")
@@ -122,6 +124,23 @@ def test_what_the_user_asks_for_is_done_and_judged_honestly(session: Session) ->
     assert "done as asked" in "\n".join(reply.said)
     assert "would have refused it" in "\n".join(reply.said)
     assert strengths(reply.turn.treatment) == {Kind.HAZE: 1.8}
+
+
+def test_light_goes_the_way_the_user_says(session: Session) -> None:
+    """However far: the restorer's choice of a curve, which depends on the stops, is kept."""
+    first = done(session, "brighten by 0.4 stops").treatment
+    assert isinstance(first, Treat) and first.configuration in ("gamma", "shift", "exposure")
+    before = brightness(session)
+    for _ in range(6):
+        turn = done(session, "brighter")
+        assert brightness(session) > before
+        before = brightness(session)
+        assert isinstance(turn.treatment, Treat)
+        assert turn.treatment.configuration == first.configuration
+    for _ in range(3):
+        done(session, "less light")
+        assert brightness(session) < before
+        before = brightness(session)
 
 
 def test_what_is_not_understood_is_said(session: Session) -> None:
