@@ -16,6 +16,7 @@ def kept(run, noisy_png: Path, quick_yaml: Path, monkeypatch: pytest.MonkeyPatch
     """A folder with a photo, a limited run and a dialogue on it; the current folder."""
     folder = noisy_png.parent
     monkeypatch.chdir(folder)
+    monkeypatch.setenv("CONSERVATOR_RUNS_DIR", str(folder.parent / "elsewhere"))
     assert run("restore", noisy_png, "--policy", quick_yaml, "--max-tools", "0").code == 4
     with open_session(noisy_png, policy=quick_yaml, vlm=None) as session:
         session.say("remove the noise")
