@@ -41,13 +41,6 @@ class GuideEmbeddings:
             None if self.joint_mask is None else self.joint_mask.to(device),
         )
 
-    def pooled(self) -> Tensor:
-        """Mean of `joint` over what is no padding, (B, D)."""
-        if self.joint_mask is None:
-            return self.joint.mean(dim=1)
-        weights = self.joint_mask.to(self.joint.dtype)[..., None]
-        return (self.joint * weights).sum(dim=1) / weights.sum(dim=1)
-
     def sample(self, row: int) -> GuideEmbeddings:
         """One sample by itself (B = 1), without padding."""
         image, joint = (

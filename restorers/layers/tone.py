@@ -38,8 +38,11 @@ class ToneCurve(nn.Module):
         """Where values [0, 1] lie between the knots, [0, KNOTS - 1]."""
         return planes.clamp(0, 1).sqrt() * (self.KNOTS - 1)
 
-    def forward(self, image: Tensor, z: Tensor) -> Tensor:
-        """(B, 3, H, W) and (B, T, D) to the heights at the knots (B, 4, KNOTS): log gain by HSV value, offset a channel."""
+    def forward(self, image: Tensor, z: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(B, 3, H, W) and (B, T, D) to the heights at the knots (B, 4, KNOTS): log gain by HSV value, offset a channel.
+
+        `mask` (B, T) is False where `z` is padding.
+        """
         with torch.autocast(image.device.type, enabled=False):
             step_h, step_w = (max(1, n // self.SEEN) for n in image.shape[-2:])
             seen = image[..., ::step_h, ::step_w].float()
@@ -48,7 +51,10 @@ class ToneCurve(nn.Module):
             knots = torch.arange(self.KNOTS, device=image.device, dtype=at.dtype)
             counts = torch.stack([(1 - (at - k).abs()).clamp(min=0).mean(-1) for k in knots], -1)
             z = z.float()
-            share = (z @ self.query).softmax(dim=1)
+            scores = z @ self.query
+            if mask is not None:
+                scores = scores.masked_fill(~mask, float("-inf"))
+            share = scores.softmax(dim=1)
             said = self.norm((share[..., None] * z).sum(dim=1))
             hidden = self.hidden(torch.cat([said, counts.sqrt().flatten(1)], dim=1))
             heights: Tensor = self.output(hidden)

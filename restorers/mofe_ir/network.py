@@ -197,7 +197,7 @@ class MoFEIR(UNet):
 
     def curve(self, image: Tensor, guide: GuideEmbeddings) -> Tensor | None:
         """The tone curve of a whole picture (B, 3, H, W), for `forward` on its tiles; None without a ToneCurve."""
-        return None if self.tone is None else self.tone(image, guide.pooled()[:, None])
+        return None if self.tone is None else self.tone(image, guide.joint, guide.joint_mask)
 
     def forward(
         self,
@@ -216,7 +216,7 @@ class MoFEIR(UNet):
         """
         deg = image
         if self.tone is not None:
-            heights = self.tone(image, guide.pooled()[:, None]) if curve is None else curve
+            heights = self.curve(image, guide) if curve is None else curve
             image = self.tone.apply_to(image, heights)
         weights = self.route(guide.answer) if weights is None else weights
         embeddings = {

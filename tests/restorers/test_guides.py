@@ -17,6 +17,7 @@ from conservator.restorers.guides.base import GuideEmbeddings
 from conservator.restorers.guides.form import system_text, turns
 from conservator.restorers.guides.qwen import QwenGuide, fingerprint
 from conservator.restorers.guides.views import COMPACT, FULL, Views, seen
+from conservator.restorers.layers.tone import ToneCurve
 from conservator.restorers.prompts.mofe import QUESTION
 from tiny_vlm import write_tiny_vlm
 
@@ -216,7 +217,7 @@ def test_views_that_do_not_divide_are_refused(guide: QwenGuide) -> None:
         guide.embed_views(torch.rand(1, 2, 3, 100, 100), [QUESTION])
 
 
-def test_padding_is_masked_and_left_out_of_the_mean() -> None:
+def test_padding_is_masked_and_left_out_of_the_tone_curve() -> None:
     def part(views: int, words: int) -> GuideEmbeddings:
         joint = torch.rand(1, views + words, 4)
         return GuideEmbeddings(joint[:, :views], joint, joint[:, -1])
@@ -229,7 +230,11 @@ def test_padding_is_masked_and_left_out_of_the_mean() -> None:
     assert both.joint_mask is not None
     assert both.image_mask.sum(1).tolist() == [2, 3]
     assert both.joint_mask.sum(1).tolist() == [3, 7]
-    torch.testing.assert_close(both.pooled(), torch.cat([short.pooled(), long.pooled()]))
+    tone, image = ToneCurve(4), torch.rand(2, 3, 8, 8)
+    for parameter in tone.parameters():
+        torch.nn.init.normal_(parameter)
+    apart = [tone(image[i : i + 1], one.joint) for i, one in enumerate((short, long))]
+    torch.testing.assert_close(tone(image, both.joint, both.joint_mask), torch.cat(apart))
     for row, one in enumerate((short, long)):
         assert torch.equal(both.sample(row).image, one.image)
         assert torch.equal(both.sample(row).joint, one.joint)

@@ -42,7 +42,7 @@ def drawn(random: torch.Generator, *shape: int) -> torch.Tensor:
 def guide(random: torch.Generator, batch: int, width: int = 12) -> GuideEmbeddings:
     return GuideEmbeddings(
         image=drawn(random, batch, 1, width),
-        joint=drawn(random, batch, 1, width),
+        joint=drawn(random, batch, 3, width),
         answer=drawn(random, batch, width),
     )
 
