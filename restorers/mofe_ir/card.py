@@ -16,12 +16,16 @@ CARD = RestorerCard(
     tile=512,
     overlap=48,
     min_side=32,
+    seconds_per_mp=2.0,
     licence="Apache-2.0",
     commercial_use=False,
     paper="arXiv 2605.11444",
     configurations={
-        # No weights yet: `conservator train mofe-ir` makes them.
-        "compact": Configuration(parameters_m=8.7),
+        "compact": Configuration(
+            parameters_m=8.7,
+            weights="mofe_ir/weights/compact.safetensors",
+            sha256="6c5219f520a2ec2ed7c2e60b2a26e1188924f46708bec391f8d565630706be48",
+        ),
         "paper": Configuration(parameters_m=37.5),
     },
 )
