@@ -215,8 +215,8 @@ class MoFEIR(UNet):
             weights: S (B, N) in place of the router's, to look at single experts.
         """
         deg = image
-        if self.tone is not None:
-            heights = self.curve(image, guide) if curve is None else curve
+        heights = self.curve(image, guide) if curve is None else curve
+        if self.tone is not None and heights is not None:
             image = self.tone.apply_to(image, heights)
         weights = self.route(guide.answer) if weights is None else weights
         embeddings = {
