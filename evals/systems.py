@@ -62,6 +62,8 @@ from conservator.tools.instruments.prompt import prompt_from
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
+    from conservator.restorers.card import RestorerCard
+
 __all__ = ["NAMES", "System", "build"]
 
 
@@ -195,7 +197,7 @@ def _named(name: str, options: dict[str, str]) -> System:
         case "inspected":
             return _once("llmra", {"text": "inspected"})
         case "fixed-order" | "random-order":
-            return _Plain(partial(_in_order, name == "random-order"), ("llmra",))
+            return _Plain(partial(_in_order, cards=_ready(), shuffled=name[0] == "r"), ("llmra",))
         case "agent":
             seconds = options.pop("seconds", None)
             return _Agent(
@@ -211,10 +213,15 @@ def _named(name: str, options: dict[str, str]) -> System:
             opened = partial(opened_vlm, checked_spec(options.pop("model", "auto")))
             return Perceiver(opened, alone=name == "vlm")
         case "classical":
-            return _Plain(partial(_ceiling, _classical_tools()))
+            tools = _ready("classical-")
+            match options.pop("text", "true"):
+                case "true":
+                    return _Plain(partial(_ceiling, tuple(tools)))
+                case "inspected":
+                    return _Plain(partial(_in_order, cards=tools))
+            raise UsageError("system classical: text is true or inspected")
         case "oracle":
-            ready = tuple(name for name, card in catalog.cards().items() if card.ready())
-            return _Plain(partial(_ceiling, ready), ("llmra",))
+            return _Plain(partial(_ceiling, tuple(_ready())), ("llmra",))
     if name not in catalog.cards():
         raise UnknownNameError("system", name, [*NAMES, *catalog.cards()])
     return _once(name, options)
@@ -347,17 +354,23 @@ def _warm(restorer: str) -> None:
 
 
 # ── several calls, nothing judged ───────────────────────────────────────────
-def _in_order(shuffled: bool, sample: Sample, seed: int) -> Answer:
+def _ready(prefix: str = "") -> dict[str, RestorerCard]:
+    return {n: c for n, c in catalog.cards().items() if n.startswith(prefix) and c.ready()}
+
+
+def _in_order(
+    sample: Sample, seed: int, *, cards: Mapping[str, RestorerCard], shuffled: bool = False
+) -> Answer:
     prompt = prompt_from(instruments_report(sample).findings)
     kinds = list(in_treatment_order(prompt.degradations))
     if shuffled:
         # Of this sample alone, so that it does not depend on who was answered before.
         random.Random(f"{seed}/{sample.spec.sample_id}").shuffle(kinds)
-    table, cards = load_preferences(), catalog.cards()
+    table = load_preferences()
     image, steps = sample.degraded, []
     for kind in kinds:
         ranked = table.ranked(kind, prompt.level(kind), cards)
-        if not ranked or cards[ranked[0].restorer].scale != 1:
+        if not ranked:
             continue
         name = ranked[0].restorer
         image = _call(
@@ -368,10 +381,6 @@ def _in_order(shuffled: bool, sample: Sample, seed: int) -> Answer:
 
 
 # ── ceilings ────────────────────────────────────────────────────────────────
-def _classical_tools() -> tuple[str, ...]:
-    return tuple(name for name in catalog.cards() if name.startswith("classical-"))
-
-
 def _ceiling(restorers: tuple[str, ...], sample: Sample, seed: int) -> Answer:
     """The better of two climbs: whatever gains most first, and kind after kind in the policy's order.
 

@@ -50,7 +50,6 @@ HEEDED = 0.5
 SEEN = 0.6
 """Least probability that a kind is there which the instruments see."""
 
-_LEAST = 1e-6
 _CLIP = 0.02
 """Nobody is surer than this: 1 to 49."""
 
@@ -86,11 +85,12 @@ def joined(
 
 
 def _pooled(own: Finding, other: Finding | None, trust: float, *, told: bool) -> Finding:
-    if own.source in ("metadata", "user") or trust < (HEEDED if other is None else _LEAST):
+    heard = trust > 0 if other is not None else trust >= HEEDED
+    if own.source in ("metadata", "user") or not heard:
         return own
     said = max(own.confidence, SEEN) if own.level > Level.ABSENT else 1 - own.confidence
-    heard = SILENCE if other is None else other.confidence
-    there = _probability(_log_odds(said) + trust * _log_odds(heard))
+    word = SILENCE if other is None else other.confidence
+    there = _probability(_log_odds(said) + trust * _log_odds(word))
     if there >= 0.5:
         measured = own.level > Level.ABSENT and not told
         chosen = own if measured or other is None else other

@@ -1,8 +1,14 @@
 """No test reads this user's settings, speaks to a server of theirs, or has a vision-language model that it did not ask for."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """A suite that a shell runs in the background ignores Ctrl-C, and so would the commands under test."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,11 +6,12 @@ import json
 from typing import Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import Request
 
+from conservator.restorers.addresses import opener
 from conservator.restorers.errors import BackendMissingError, UsageError
 
-__all__ = ["base_url", "healthy", "is_url", "loopback", "served_models"]
+__all__ = ["base_url", "healthy", "is_url", "served_models"]
 
 _TIMEOUT_S: Final = 5.0
 _MOST_BYTES: Final = 1 << 20
@@ -37,11 +38,6 @@ def base_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/v1'}"
 
 
-def loopback(url: str) -> bool:
-    """Whether a server is on this machine: no proxy leads there."""
-    return urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-
-
 def served_models(
     url: str, *, api_key: str | None = None, timeout_s: float = _TIMEOUT_S
 ) -> tuple[str, ...]:
@@ -57,7 +53,7 @@ def served_models(
     """
     headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
     try:
-        with _opener(url).open(Request(f"{url}/models", headers=headers), timeout=timeout_s) as got:
+        with opener(url).open(Request(f"{url}/models", headers=headers), timeout=timeout_s) as got:
             data = json.loads(got.read(_MOST_BYTES))
         return tuple(str(entry["id"]) for entry in data["data"])
     except HTTPError as error:
@@ -86,11 +82,7 @@ def healthy(url: str, *, timeout_s: float = _TIMEOUT_S) -> bool:
     parts = urlsplit(url)
     try:
         address = f"{parts.scheme}://{parts.netloc}/health"
-        with _opener(url).open(address, timeout=timeout_s) as answer:
+        with opener(url).open(address, timeout=timeout_s) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
-
-
-def _opener(url: str) -> OpenerDirector:
-    return build_opener(ProxyHandler({})) if loopback(url) else build_opener()

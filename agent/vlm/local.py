@@ -10,7 +10,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -351,36 +350,21 @@ def _loaded(name: str, device: str, download: bool) -> _Network:
         WeightsError: the directory holds something else, or is damaged.
         BackendMissingError: transformers or xgrammar is missing.
     """
-    try:
-        import xgrammar
-        from safetensors import SafetensorError
-        from transformers import (
-            AutoProcessor,
-            Qwen2_5_VLConfig,
-            Qwen2_5_VLForConditionalGeneration,
-        )
-    except ImportError as error:
-        raise BackendMissingError(f"{error}; pip install transformers xgrammar") from error
-    import torch
+    from safetensors import SafetensorError
 
+    from conservator.restorers.layers.qwen import network_of, processor_of
     from conservator.restorers.training.loop import choose_device
 
     where = choose_device(device)
     folder = Path(name).expanduser()
     source = str(folder) if folder.is_dir() else name
     try:
-        config = Qwen2_5_VLConfig.get_config_dict(source, local_files_only=not download)[0]
-        kind = config.get("model_type")
-        if kind != _ARCHITECTURE:
-            what = f"is a {kind!r} model" if kind else "holds no model"
-            raise WeightsError(f"{name!r} {what}; give one of {_ARCHITECTURE!r}")
-        untyped: Any = AutoProcessor
-        processor = untyped.from_pretrained(source, local_files_only=not download)
-        dtype = torch.float32 if where.type == "cpu" else torch.bfloat16
-        with _without_bar():
-            model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-                source, dtype=dtype, local_files_only=not download
-            )
+        import xgrammar
+
+        _, processor = processor_of(source, allow_download=download)
+        model = network_of(source, where, allow_download=download)
+    except ImportError as error:
+        raise BackendMissingError(f"{error}; pip install transformers xgrammar") from error
     except OSError as error:
         if folder.is_dir():
             first = (str(error).splitlines() or [""])[0]
@@ -392,7 +376,6 @@ def _loaded(name: str, device: str, download: bool) -> _Network:
     except (ValueError, RuntimeError, KeyError, SafetensorError) as error:
         first = (str(error).splitlines() or [""])[0]
         raise WeightsError(f"{name!r} does not load: {first}") from error
-    model = model.eval().to(where)
     own = str(processor.chat_template or processor.tokenizer.chat_template or "")
     ends = model.generation_config.eos_token_id
     listed = ends if isinstance(ends, list) else [] if ends is None else [ends]
@@ -408,21 +391,6 @@ def _loaded(name: str, device: str, download: bool) -> _Network:
         penalty=float(model.generation_config.repetition_penalty or 1.0),
         compiler=xgrammar.GrammarCompiler(vocabulary, max_threads=1),
     )
-
-
-@contextmanager
-def _without_bar() -> Iterator[None]:
-    """Keep transformers' progress bar off the caller's terminal: it says nothing about an answer."""
-    from transformers.utils import logging
-
-    if not logging.is_progress_bar_enabled():
-        yield
-        return
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.enable_progress_bar()
 
 
 def _with_calls(text: str, usage: UsageMetadata) -> AIMessage:

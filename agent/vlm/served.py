@@ -18,8 +18,9 @@ from langchain_core.runnables import Runnable
 from langchain_openai import ChatOpenAI
 from pydantic import Field, PrivateAttr, SecretStr
 
-from conservator.agent.vlm.endpoint import base_url, loopback, served_models
+from conservator.agent.vlm.endpoint import base_url, served_models
 from conservator.agent.vlm.structured import Method, Schema, structured
+from conservator.restorers.addresses import loopback
 from conservator.restorers.errors import BackendMissingError, UnknownNameError
 
 __all__ = ["ServedChat", "Tokens", "connect"]

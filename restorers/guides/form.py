@@ -20,6 +20,7 @@ from torch import Tensor
 from conservator.restorers.errors import BackendMissingError, WeightsError
 from conservator.restorers.guides.base import GuideEmbeddings
 from conservator.restorers.guides.views import COMPACT, FULL, Pixels, Views, seen
+from conservator.restorers.layers.qwen import processor_of
 from conservator.restorers.prompts.mofe import QUESTION
 from conservator.restorers.weights import PACKAGED
 
@@ -31,7 +32,6 @@ __all__ = ["SHIPPED", "Asked", "Form", "Memory", "explained", "system_text", "tu
 SHIPPED: Final = PACKAGED.parent / "agent" / "vlm" / "embedded" / "model"
 """The embedded model's directory in this package."""
 
-_ARCHITECTURE: Final = "qwen2_5_vl"
 _KEPT: Final = 32
 """Embeddings in memory; a picture's take some tens of KB."""
 
@@ -101,23 +101,13 @@ class Form:
             BackendMissingError: the hub's model is not on this machine, or transformers is missing.
             WeightsError: the directory is missing, damaged, or holds another architecture.
         """
-        try:
-            from transformers import AutoProcessor, Qwen2_5_VLConfig
-        except ImportError as error:
-            raise BackendMissingError(f"{error}; pip install transformers") from error
         folder = Path(model).expanduser()
         if isinstance(model, Path) and not folder.is_dir():
             raise WeightsError(f"no guide at {model}; give a directory with a Qwen2.5-VL model")
         self.source = str(folder) if folder.is_dir() else str(model)
-        untyped: Any = AutoProcessor
         with explained(model, allow_download=allow_download):
-            offline: dict[str, Any] = {"local_files_only": not allow_download}
-            kind = Qwen2_5_VLConfig.get_config_dict(self.source, **offline)[0].get("model_type")
-            if kind != _ARCHITECTURE:
-                what = f"is a {kind!r} model" if kind else "holds no model"
-                raise WeightsError(f"{str(model)!r} {what}; a guide is one of {_ARCHITECTURE!r}")
-            config: Any = Qwen2_5_VLConfig.from_pretrained(self.source, **offline)
-            self.processor: Any = untyped.from_pretrained(self.source, **offline)
+            config, processor = processor_of(self.source, allow_download=allow_download)
+        self.processor: Any = processor
         vision = config.vision_config
         self.width = int(config.text_config.hidden_size)
         self.picture = int(config.image_token_id)
@@ -165,13 +155,15 @@ def explained(model: str | Path, *, allow_download: bool) -> Iterator[None]:
     """Tell a model that is not here from a damaged one, whatever transformers raises.
 
     Raises:
-        BackendMissingError: a hub's model that is not on this machine.
+        BackendMissingError: a hub's model that is not on this machine, or transformers is missing.
         WeightsError: a directory that does not load.
     """
     from safetensors import SafetensorError
 
     try:
         yield
+    except ImportError as error:
+        raise BackendMissingError(f"{error}; pip install transformers") from error
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         if isinstance(error, OSError) and not Path(model).expanduser().is_dir():
             remedy = "the hub cannot be reached" if allow_download else "downloads are off"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +14,7 @@ from conservator.restorers.guides.base import GuideEmbeddings
 from conservator.restorers.guides.form import SHIPPED, Form, Memory, explained
 from conservator.restorers.guides.tower import cut, window_features
 from conservator.restorers.guides.views import Pixels, Views
+from conservator.restorers.layers.qwen import network_of
 from conservator.restorers.training.loop import autocast
 from conservator.restorers.weights import checksum
 
@@ -62,8 +61,8 @@ class QwenGuide:
         """
         self.device = torch.device(device)
         self.form = Form(model, views=views, allow_download=allow_download)
-        with explained(model, allow_download=allow_download), _without_bar():
-            self.model = _network(self.form.source, self.device, allow_download)
+        with explained(model, allow_download=allow_download):
+            self.model = network_of(self.form.source, self.device, allow_download=allow_download)
         self.width = self.form.width
         self.side = self.form.views.crop_side // self.form.unit * self.form.unit
         self.memory = Memory()
@@ -164,29 +163,3 @@ def _places(ids: Tensor, picture: int, side: int) -> Tensor:
             places[:, at] = place
             at, place = at + 1, place + 1
     return places
-
-
-def _network(source: str, device: torch.device, allow_download: bool) -> Any:
-    from transformers import Qwen2_5_VLForConditionalGeneration
-
-    network: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-        source,
-        dtype=torch.float32 if device.type == "cpu" else torch.bfloat16,
-        local_files_only=not allow_download,
-    )
-    return network.eval().requires_grad_(False).to(device)
-
-
-@contextmanager
-def _without_bar() -> Iterator[None]:
-    """Keep transformers' progress bar off the caller's terminal."""
-    from transformers.utils import logging
-
-    if not logging.is_progress_bar_enabled():
-        yield
-        return
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.enable_progress_bar()

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import Request
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from conservator.restorers.addresses import opener
 from conservator.restorers.errors import BackendMissingError, UsageError
 from conservator.restorers.guides.base import GuideEmbeddings
 from conservator.restorers.guides.form import SHIPPED, Form, Memory, turns
@@ -151,7 +152,7 @@ class ServedGuide:
             headers["Content-Type"] = "application/json"
         try:
             asked = Request(self.url + path, body, headers)
-            with _opener(self.url).open(asked, timeout=timeout_s) as got:
+            with opener(self.url).open(asked, timeout=timeout_s) as got:
                 return json.loads(got.read(_MOST_BYTES))
         except HTTPError as error:
             if error.code in (401, 403):
@@ -186,12 +187,6 @@ def _root(url: str) -> str:
         raise UsageError(f"{url!r} is no address of a server; give one like http://127.0.0.1:8000")
     path = parts.path.rstrip("/").removesuffix("/v1")
     return f"{parts.scheme}://{parts.netloc}{path}"
-
-
-def _opener(url: str) -> OpenerDirector:
-    """No proxy leads to this machine itself."""
-    here = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-    return build_opener(ProxyHandler({})) if here else build_opener()
 
 
 def _said(error: HTTPError) -> str:

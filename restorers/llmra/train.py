@@ -195,8 +195,8 @@ def train(
         on_checkpoint=keep,
         say=say,
     )
-    if resume and trainer.resume():
-        say(f"resumed at step {trainer.step}, {trainer.spent_s / 60:.1f} minutes spent")
+    if resume:
+        trainer.resume()
     bank = CropBank(data)
     maker = Synthesiser(seed=seed + trainer.step, device=str(where))
     rng.seed(seed + trainer.step)

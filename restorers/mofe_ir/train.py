@@ -136,8 +136,8 @@ def train(
         on_checkpoint=keep,
         say=say,
     )
-    if resume and trainer.resume():
-        say(f"resumed at step {trainer.step}, {trainer.spent_s / 60:.1f} minutes spent")
+    if resume:
+        trainer.resume()
     maker = Composites(seed=seed + trainer.step, device=str(where))
     gallery = Gallery(CropBank(data), maker, looking, size=pictures, first=min(pictures, 2 * batch))
 

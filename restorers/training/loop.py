@@ -104,7 +104,7 @@ class Trainer:
         return min(1.0, self.spent_s / (self.budget.minutes * 60))
 
     def resume(self) -> bool:
-        """Continue from `state.pt`; False when there is none.
+        """Continue from `state.pt` and say so; False when there is none.
 
         Raises:
             WeightsError: the file does not fit this network.
@@ -122,6 +122,7 @@ class Trainer:
                 f"cannot resume from {path}: {str(error).splitlines()[0]}; start in an empty folder"
             ) from error
         self.step, self.spent_s = int(state["step"]), float(state["spent_s"])
+        self.say(f"resumed at step {self.step}, {self.spent_s / 60:.1f} minutes spent")
         return True
 
     def save(self) -> None:

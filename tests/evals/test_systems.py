@@ -116,9 +116,11 @@ def test_nothing_is_written_beside_the_pictures_under_test(sample: Sample) -> No
 
 
 def test_orders_treat_each_kind_that_was_found(sample: Sample) -> None:
-    for name in ("fixed-order", "random-order"):
+    for name in ("fixed-order", "random-order", "classical:text=inspected"):
         answer = build(name).answer(sample, seed=1, seconds=60)
         assert answer.tools == len(answer.details["steps"]) >= 1
+        if name.startswith("classical"):
+            assert all(step.startswith("classical-") for step in answer.details["steps"])
         again = build(name).answer(sample, seed=1, seconds=60)
         assert answer.details == again.details
 
@@ -157,6 +159,7 @@ def test_without_a_truth_only_systems_that_need_none_answer(sample: Sample) -> N
         ("llmra:text=maybe", UsageError, "text is one of"),
         ("llmra:strength=-1", UsageError, "above 0"),
         ("llmra:strength", UsageError, "option=value"),
+        ("classical:text=seen", UsageError, "true or inspected"),
         ("command:cp {in} there", UsageError, "{out}"),
         ("agent:policy=fast,policy=fast", UsageError, "each once"),
     ],

@@ -11,7 +11,6 @@ from PIL import Image
 from conservator.agent.cli.exit_code import ExitCode
 from conservator.agent.cli.main import main
 from conservator.restorers.errors import UsageError
-from conservator.restorers.mofe_ir.card import CARD
 from conservator.restorers.mofe_ir.explain import experts, projected, routing
 from conservator.restorers.mofe_ir.network import guided_loss
 from conservator.restorers.mofe_ir.restorer import MoFEIRRestorer
@@ -166,12 +165,3 @@ def test_the_command_refuses_what_does_not_go(
     assert main(["explain", "mofe-ir", *given, "--weights", str(weights)]) == code
     assert named in capsys.readouterr().err
     assert not list(tmp_path.glob("*.experts.png"))
-
-
-@pytest.mark.skipif(CARD.ready(), reason="weights are shipped")
-def test_without_weights_the_command_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Image.new("RGB", (64, 64)).save(tmp_path / "in.png")
-    assert main(["explain", "mofe-ir", str(tmp_path / "in.png")]) == ExitCode.FAILED
-    assert "ships no weights" in capsys.readouterr().err

@@ -1,12 +1,13 @@
-"""MoFE-IR behind the contract: weights and guide, what prompts do, and that the agent leaves it alone while it has no weights."""
+"""MoFE-IR behind the contract: weights and guide, what prompts do, and that the planner leaves a restorer without weights alone."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from conservator.policies.preferences import load_preferences
+from conservator.policies.preferences import Preferences
 from conservator.restorers import catalog
+from conservator.restorers.card import Configuration
 from conservator.restorers.degradations.vocabulary import Kind, Level
 from conservator.restorers.errors import WeightsError
 from conservator.restorers.guides.base import GuideEmbeddings
@@ -104,21 +105,23 @@ def test_a_guide_of_another_width_is_refused(weights: Path) -> None:
         width = 12
 
         def embed(self, image: torch.Tensor, text: str) -> GuideEmbeddings:
-            raise NotImplementedError
+            raise AssertionError("a guide that does not fit is not asked")
 
     with pytest.raises(WeightsError, match="guide is 12 wide, 'compact' takes 256"):
         MoFEIRRestorer("compact", weights, Narrow())
 
 
-@pytest.mark.skipif(CARD.ready(), reason="weights are shipped")
-def test_without_weights_it_says_so_and_the_planner_leaves_it_alone() -> None:
-    with pytest.raises(WeightsError, match="mofe-ir ships no weights for 'compact'; train them"):
-        catalog.load("mofe-ir")
-    preferences = load_preferences()
-    for kind in Kind:
-        for level in (Level.LOW, Level.MEDIUM, Level.HIGH, Level.VERY_HIGH):
-            ranked = preferences.ranked(kind, level, catalog.cards())
-            assert "mofe-ir" not in {option.restorer for option in ranked}
+def test_a_configuration_without_weights_says_so() -> None:
+    with pytest.raises(WeightsError, match="mofe-ir ships no weights for 'paper'; train them"):
+        catalog.load("mofe-ir", configuration="paper")
+
+
+def test_the_planner_leaves_a_restorer_without_weights_alone() -> None:
+    bare = CARD.model_copy(update={"configurations": {"compact": Configuration(parameters_m=8.7)}})
+    table = Preferences(lead="llmra", gains={Kind.HAZE: {Level.HIGH: {"mofe-ir": 9.0}}})
+    ranked = table.ranked(Kind.HAZE, Level.HIGH, {"mofe-ir": CARD})
+    assert [option.restorer for option in ranked] == ["mofe-ir"]
+    assert not table.ranked(Kind.HAZE, Level.HIGH, {"mofe-ir": bare})
 
 
 def test_a_card_is_ready_with_weights_or_without_need_of_any() -> None:

@@ -6,7 +6,7 @@ The rule, in order:
 2. A classical reading that was counted rather than estimated (confidence 0.95 and more) of a kind in `COUNTED` is believed:
    quantisation steps, lost pixels, flat patches. Faint noise is not among them: fine texture reads the same.
 3. A kind is there when the classical instruments see it, one in `EITHER` also when the learned estimator alone is sure (`SURE`). Lost
-   resolution is not in `EITHER`: the estimator takes nearly all defocus for it.
+   resolution needs both, or classical instruments that see it clearly (`CLEAR`): the estimator takes nearly all defocus for it.
 4. The parameter is the classical one where they see the kind too, else the learned one: read from known physics it is nearer.
    (On McMaster the mean of both put snow's level right in 42 % of the pictures, the classical one alone in 92 %.)
    Noise is the exception: the mean of both, nearer to the surer one.
@@ -67,17 +67,12 @@ def fused(
             found[kind] = _chosen(own, other, small=small)
         elif one := own or other:
             found[kind] = one
-    return tuple(_explained(finding, found) for finding in found.values())
-
-
-def _explained(finding: Finding, found: Mapping[Kind, Finding]) -> Finding:
-    """Rule 5."""
-    weak = finding.level > 0 and finding.confidence < 0.5
+    dark = found.get(Kind.LOW_LIGHT)
     lost = any(kind in found and found[kind].level > 0 for kind in LOST)
-    if finding.kind is not Kind.LOW_LIGHT or not weak or not lost:
-        return finding
-    identity = PARAMETERS[finding.kind].identity
-    return finding.model_copy(update={"value": identity, "confidence": 1 - finding.confidence})
+    if dark is not None and dark.level > 0 and dark.confidence < 0.5 and lost:
+        none = {"value": PARAMETERS[dark.kind].identity, "confidence": 1 - dark.confidence}
+        found[dark.kind] = dark.model_copy(update=none)
+    return tuple(found.values())
 
 
 def _chosen(own: Finding, other: Finding, *, small: bool = False) -> Finding:

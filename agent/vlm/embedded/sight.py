@@ -102,8 +102,8 @@ def train_tower(
         on_checkpoint=keep,
         say=say,
     )
-    if resume and trainer.resume():
-        say(f"tower: resumed at step {trainer.step}, {trainer.spent_s / 60:.1f} minutes spent")
+    if resume:
+        trainer.resume()
     studio = Studio(bank, seed=seed + trainer.step, device=str(device))
     seen_far = torch.tensor([kind in GLOBAL for kind in Kind], device=device).float()
 

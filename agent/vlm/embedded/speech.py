@@ -287,8 +287,8 @@ def train_text(
         on_checkpoint=on_checkpoint,
         say=say,
     )
-    if resume and trainer.resume():
-        say(f"text: resumed at step {trainer.step}, {trainer.spent_s / 60:.1f} minutes spent")
+    if resume:
+        trainer.resume()
     order = _batches(lessons, batch, random.Random(seed + trainer.step))
 
     def seen(lesson: Lesson) -> Tensor:

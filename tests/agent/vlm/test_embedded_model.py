@@ -312,7 +312,7 @@ def test_training_is_resumed_where_it_stopped(bank: CropBank, tmp_path: Path) ->
     step = state["step"]
     assert step > 0
     more = state["spent_s"] / 60 + 0.01
-    assert f"tower: resumed at step {step}" in run(more, resume=True)[0]
+    assert f"resumed at step {step}" in run(more, resume=True)[0]
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] > step
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from conservator.restorers.degradations.vocabulary import Kind
 
-__all__ = ["CROP", "THUMBNAIL", "Estimator", "Reading"]
+__all__ = ["CROP", "THUMBNAIL", "Estimator", "Reading", "pooled", "trunk", "with_detail"]
 
 CROP = 160
 """Side of the native-resolution crops it was trained on, px."""
@@ -48,14 +48,23 @@ def _convolution(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
     ]
 
 
-def _trunk(fold: int, widths: tuple[int, ...]) -> nn.Sequential:
-    layers = [*_convolution(6 * fold**2, widths[0]), _Residual(widths[0])]
+def trunk(channels: int, widths: tuple[int, ...]) -> nn.Sequential:
+    """Convolutions from `channels`, halving the sides between widths."""
+    layers = [*_convolution(channels, widths[0]), _Residual(widths[0])]
     for a, b in pairwise(widths):
         layers += [*_convolution(a, b, stride=2), _Residual(b)]
     return nn.Sequential(*layers)
 
 
-def _with_detail(x: Tensor) -> Tensor:
+def pooled(x: Tensor) -> Tensor:
+    """(B, C, h, w) to (B, 2C): mean and standard deviation over all places."""
+    x = x.float()
+    return torch.cat(
+        [x.mean(dim=(2, 3)), x.var(dim=(2, 3), correction=0).clamp(min=1e-6).sqrt()], dim=1
+    )
+
+
+def with_detail(x: Tensor) -> Tensor:
     """(B, 3, H, W) to (B, 6, H, W): centred, and its high frequencies, which are faint, amplified."""
     smooth = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     return torch.cat([x - 0.5, 4 * (x - smooth)], dim=1)
@@ -70,8 +79,8 @@ class Estimator(nn.Module):
 
     def __init__(self, widths: tuple[int, ...] = (64, 96, 128), hidden: int = 192) -> None:
         super().__init__()
-        self.fine = _trunk(4, widths)
-        self.coarse = _trunk(2, (32, 64, 96))
+        self.fine = trunk(6 * 4**2, widths)
+        self.coarse = trunk(6 * 2**2, (32, 64, 96))
         features = 2 * widths[-1] + 2 * 96
         kinds = len(Kind)
         self.head = nn.Sequential(
@@ -83,19 +92,11 @@ class Estimator(nn.Module):
             nn.Linear(hidden, 2 * kinds + 1),
         )
 
-    @staticmethod
-    def _pooled(x: Tensor) -> Tensor:
-        x = x.float()
-        return torch.cat(
-            [x.mean(dim=(2, 3)), x.var(dim=(2, 3), correction=0).clamp(min=1e-6).sqrt()], dim=1
-        )
-
     def forward(self, crops: Tensor, thumbnail: Tensor) -> Reading:
         """Read (B, N, 3, h, w) crops and (B, 3, THUMBNAIL, THUMBNAIL)."""
         b, n = crops.shape[:2]
-        fine = self.fine(F.pixel_unshuffle(_with_detail(crops.flatten(0, 1)), 4))
-        pooled = self._pooled(fine).view(b, n, -1).mean(1)
-        coarse = self._pooled(self.coarse(F.pixel_unshuffle(_with_detail(thumbnail), 2)))
-        out = self.head(torch.cat([pooled, coarse], dim=1))
+        fine = pooled(self.fine(F.pixel_unshuffle(with_detail(crops.flatten(0, 1)), 4)))
+        coarse = pooled(self.coarse(F.pixel_unshuffle(with_detail(thumbnail), 2)))
+        out = self.head(torch.cat([fine.view(b, n, -1).mean(1), coarse], dim=1))
         k = len(Kind)
         return Reading(out[:, :k], out[:, k : 2 * k].sigmoid(), out[:, 2 * k].sigmoid())
