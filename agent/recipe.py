@@ -51,6 +51,7 @@ class RecipeStep(BaseModel):
     Attributes:
         source: number of the step whose result it works on, 0 for the input; None for the step before it.
         degradations: kind -> strength, in the kind's own unit.
+        others: a restorer that looks for itself undid what else it saw, too.
         rounded: the whole treatment was rounded to the output's depth before it was blended: a blend of a kept candidate.
         weights_sha256: of the restorer's weights, None for classical tools.
         rendered_prompt: what the restorer saw, for people; a replay renders it anew.
@@ -62,12 +63,20 @@ class RecipeStep(BaseModel):
     configuration: str
     source: int | None = Field(default=None, ge=0)
     degradations: Mapping[Kind, float]
+    others: bool = False
     semantic: str = ""
     blend: float = Field(default=1.0, gt=0, le=1)
     rounded: bool = False
     seed: int = 0
     weights_sha256: str | None = None
     rendered_prompt: str = ""
+
+    @property
+    def prompt(self) -> RestorationPrompt:
+        """What the restorer is asked for."""
+        return RestorationPrompt(
+            degradations=self.degradations, blind=self.others, semantic=self.semantic
+        )
 
 
 class MixStep(BaseModel):
@@ -139,6 +148,7 @@ def recipe_of(
             restorer=attempt.call.restorer,
             configuration=attempt.call.configuration,
             degradations=attempt.call.prompt.degradations,
+            others=attempt.call.prompt.blind,
             semantic=attempt.call.prompt.semantic,
             blend=attempt.call.blend,
             rounded=not attempt.call.calls_tool,
@@ -388,7 +398,7 @@ def apply_step(
     restorer = catalog.load(step.restorer, step.configuration, device=device)
     restored = restorer.restore(
         to_restorer(pixels),
-        RestorationPrompt(degradations=step.degradations, semantic=step.semantic),
+        step.prompt,
         seed=step.seed,
         on_progress=on_progress,
         cancel=cancel,

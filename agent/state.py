@@ -16,6 +16,7 @@ from conservator.policies.stopping import Conclusion
 from conservator.restorers.degradations.vocabulary import ConditionReport, Finding, Kind, Level
 from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.tools.compare import Guards
+from conservator.tools.gain import Gain
 
 __all__ = ["SERIALISED_TYPES", "RunState", "added", "first_state", "told", "upserted"]
 
@@ -110,6 +111,7 @@ SERIALISED_TYPES: Final[tuple[type[BaseModel] | type[Kind] | type[Level], ...]] 
     Conclusion,
     ConditionReport,
     Finding,
+    Gain,
     Guards,
     Kind,
     Level,

@@ -6,7 +6,11 @@ when every one of these holds, all against the untouched input:
 1. what was treated fell,
 2. nothing rose by a level, treated or not, beyond what the treatment is known to uncover,
 3. the photo is still the same: structure, colour, low-pass and residual guards,
-4. the vote of the metrics that can run is not against it.
+4. the vote of the metrics that can run is not against it,
+5. the gain network, which sees input and candidate side by side, does not expect it to be worse.
+
+Where it is sure of a gain (`Preset.sure_estimate`), conditions 1, 2 and 4 are recorded and do not refuse: it was taught by clean pictures
+which changes are gains, and instruments misread what is half restored. The guards hold always.
 
 Every threshold is data of the preset; every check is kept with its numbers.
 """
@@ -21,8 +25,12 @@ from pydantic import BaseModel, ConfigDict
 from conservator.policies.preset import GuardLimits, Preset
 from conservator.restorers.degradations.vocabulary import Finding, Kind, severity_of
 from conservator.tools.compare import Guards
+from conservator.tools.gain import Gain
 
 __all__ = ["Check", "Fault", "Measurement", "Verdict", "guard_limits", "judge", "vote_balance"]
+
+SOFT = ("treated_fell", "rose", "votes")
+"""Checks that a clear expected gain overrules."""
 
 Direction = Literal["higher", "lower"]
 Fault = Literal["none", "weak", "strong"]
@@ -36,6 +44,7 @@ class Measurement(BaseModel):
         findings: one a kind, from the instruments.
         scores: no-reference metrics.
         guards: comparison with the input; None for the input itself.
+        gain: over the input, as the gain network estimates it; None for the input itself, and where it cannot tell.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,6 +52,7 @@ class Measurement(BaseModel):
     findings: tuple[Finding, ...]
     scores: Mapping[str, float] = {}
     guards: Guards | None = None
+    gain: Gain | None = None
 
     def finding(self, kind: Kind) -> Finding | None:
         """What was measured about `kind`."""
@@ -53,9 +63,10 @@ class Check(BaseModel):
     """One condition of the rule, with its numbers.
 
     Attributes:
-        name: `treated_fell`, `rose`, `structure`, `colour`, `lowpass`, `residual`, `votes`, or `opinion` where a
-            vision-language model gave one.
+        name: `treated_fell`, `rose`, `structure`, `colour`, `lowpass`, `residual`, `votes`, `gain`, or `opinion` where
+            a vision-language model gave one.
         kind: the kind that rose, None for other checks.
+        overruled: it did not hold, and a clear expected gain made that not count.
         value: what was measured.
         limit: what it was held against.
         says: one line for people.
@@ -66,16 +77,22 @@ class Check(BaseModel):
     name: str
     kind: Kind | None = None
     passed: bool
+    overruled: bool = False
     value: float
     limit: float
     says: str
+
+    @property
+    def line(self) -> str:
+        """For people: what was measured, and whether it was overruled."""
+        return f"{self.says} (overruled)" if self.overruled else self.says
 
 
 class Verdict(BaseModel):
     """The decision about a candidate.
 
     Attributes:
-        gain: how much better than the untouched input, in severity units; compares candidates.
+        gain: how much better than the untouched input; compares candidates. See `GainWeights`.
         votes: metric -> 1 for, -1 against, 0 abstained.
         reason: why, in one line.
     """
@@ -90,8 +107,8 @@ class Verdict(BaseModel):
     reason: str = ""
 
     def failed(self) -> tuple[Check, ...]:
-        """The checks that did not hold."""
-        return tuple(check for check in self.checks if not check.passed)
+        """The checks that did not hold and counted."""
+        return tuple(check for check in self.checks if not check.passed and not check.overruled)
 
 
 def judge(
@@ -126,8 +143,15 @@ def judge(
             limit=preset.minimal_votes,
             says=_vote_words(votes, before.scores, after.scores),
         ),
+        *_gain_check(after.gain, preset.minimal_estimate),
     )
-    failed = [check for check in checks if not check.passed]
+    expected = after.gain
+    if expected is not None and expected.psnr >= preset.sure_estimate * expected.spread:
+        checks = tuple(
+            check.model_copy(update={"overruled": check.name in SOFT and not check.passed})
+            for check in checks
+        )
+    failed = [check for check in checks if not check.passed and not check.overruled]
     fault: Fault = "none"
     if failed:
         fault = "weak" if all(check.name == "treated_fell" for check in failed) else "strong"
@@ -136,9 +160,15 @@ def judge(
         preset.weights.severity * _severity_taken_off(before, after)
         + preset.weights.votes * balance
         + preset.weights.prior * prior
+        + preset.weights.estimate * (after.gain.psnr if after.gain else 0.0)
         - preset.weights.change * change
     )
-    reason = "; ".join(check.says for check in failed) if failed else checks[0].says
+    held = (
+        next(check for check in reversed(checks) if check.passed)
+        if checks[0].overruled
+        else checks[0]
+    )
+    reason = "; ".join(check.says for check in failed) if failed else held.says
     return Verdict(
         accepted=not failed,
         checks=checks,
@@ -238,6 +268,17 @@ def _guard_checks(
             value=value,
             limit=limit,
             says=f"{name} {value:.4g} (limit {sign} {limit:.4g})",
+        )
+
+
+def _gain_check(gain: Gain | None, limit: float) -> Iterable[Check]:
+    if gain is not None:
+        yield Check(
+            name="gain",
+            passed=gain.psnr >= limit,
+            value=gain.psnr,
+            limit=limit,
+            says=f"estimated gain {gain.psnr:+.1f} dB, give or take {gain.spread:.1f}",
         )
 
 

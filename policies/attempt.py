@@ -33,6 +33,7 @@ class ToolCall(BaseModel):
         configuration: size of the restorer.
         decided_by: who chose it.
         rationale: one line for people.
+        trial: what was expected of it and of its rivals on a piece of the photo; "" where it had none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,6 +47,7 @@ class ToolCall(BaseModel):
     configuration: str = "compact"
     decided_by: DecidedBy = "policy"
     rationale: str = ""
+    trial: str = ""
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -58,18 +60,25 @@ class ToolCall(BaseModel):
         return not self.reuses
 
     def same_treatment(self, other: ToolCall) -> bool:
-        """The same tool for the same kinds on the same picture, at whatever strength."""
+        """The same tool for the same kinds on the same picture, at whatever strength; told or left to look for the others."""
         return (
             self.restorer == other.restorer
             and self.source == other.source
             and set(self.kinds) == set(other.kinds)
+            and self.prompt.blind == other.prompt.blind
         )
 
     def __str__(self) -> str:
         """For people: `llmra(noise=25, jpeg=20) on original`."""
-        asked = ", ".join(f"{k.value}={v:.4g}" for k, v in self.prompt.degradations.items())
         share = "" if self.blend == 1 else f", {self.blend:.0%} blended"
-        return f"{self.restorer}({asked or 'everything'}) on {self.source}{share}"
+        return f"{self.words} on {self.source}{share}"
+
+    @property
+    def words(self) -> str:
+        """What is done, wherever: `llmra(noise=25, jpeg=20)`."""
+        named = [f"{k.value}={v:.4g}" for k, v in self.prompt.degradations.items()]
+        asked = ", ".join([*named, "others"] if named and self.prompt.blind else named)
+        return f"{self.restorer}({asked or 'everything'})"
 
 
 class Attempt(BaseModel):

@@ -36,6 +36,7 @@ class Spent(BaseModel):
     Attributes:
         seconds: wall-clock seconds, earlier sessions of a resumed run included.
         tools: restorer calls, failed ones included.
+        trials: restorer calls on a piece of the photo, to choose among candidates; not limited by `max_tools`.
         vlm_calls: questions put to a vision-language model.
         vlm_tokens: tokens it reported, 0 when it reports none.
     """
@@ -44,6 +45,7 @@ class Spent(BaseModel):
 
     seconds: float = 0.0
     tools: int = 0
+    trials: int = 0
     vlm_calls: int = 0
     vlm_tokens: int = 0
 

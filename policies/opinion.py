@@ -6,7 +6,8 @@ The policy, do no harm:
 2. An accepted one that the model finds worse than the input is refused: a veto.
 3. An accepted one that the model cannot tell from the input is refused where the numbers are near a tie as well (`VlmRules.tie`):
    what nobody sees is not worth a change.
-4. Any other opinion is recorded and changes nothing, the gain included; so is every opinion where `VlmRules.veto` is off.
+4. Neither veto counts where the gain network, which was taught by clean pictures, is sure of a gain (`VlmRules.doubt`).
+5. Any other opinion is recorded and changes nothing, the gain included; so is every opinion where `VlmRules.veto` is off.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from conservator.policies.acceptance import Check, Verdict
 from conservator.policies.preset import VlmRules
 from conservator.restorers.degradations.vocabulary import Kind
+from conservator.tools.gain import Gain
 
 __all__ = ["Opinion", "with_opinion"]
 
@@ -42,10 +44,20 @@ class Opinion(BaseModel):
     vetoed: bool = False
 
 
-def with_opinion(verdict: Verdict, opinion: Opinion, rules: VlmRules) -> tuple[Verdict, Opinion]:
-    """The verdict with the opinion among its checks, and the opinion with what came of it."""
+def with_opinion(
+    verdict: Verdict, opinion: Opinion, rules: VlmRules, estimate: Gain | None = None
+) -> tuple[Verdict, Opinion]:
+    """The verdict with the opinion among its checks, and the opinion with what came of it.
+
+    Args:
+        verdict: of the joint rule.
+        opinion: the model's.
+        rules: what it may do.
+        estimate: the gain network's; where that is sure of a gain, the opinion is recorded only.
+    """
     tie = opinion.better == "same" and verdict.gain < rules.tie
-    against = rules.veto and (opinion.better == "before" or tie)
+    sure = estimate is not None and estimate.psnr > rules.doubt * estimate.spread
+    against = rules.veto and not sure and (opinion.better == "before" or tie)
     says = _words(opinion)
     check = Check(
         name="opinion",

@@ -13,6 +13,7 @@ It decides without a vision-language model, and checks or replaces one where it 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 
 from pydantic import BaseModel, ConfigDict
 
@@ -26,7 +27,7 @@ from conservator.policies.targets import KindTarget, Target, default_targets
 from conservator.restorers.card import RestorerCard
 from conservator.restorers.degradations.vocabulary import ConditionReport, Finding, Kind, Level
 
-__all__ = ["Plan", "Situation", "actionable", "plan"]
+__all__ = ["Plan", "Situation", "actionable", "followers", "plan"]
 
 
 class Situation(BaseModel):
@@ -61,7 +62,7 @@ class Situation(BaseModel):
 
 
 class Plan(BaseModel):
-    """The candidates of the next step; empty when there is nothing sensible left to try."""
+    """Rival candidates for the next step, the likeliest first; empty when there is nothing sensible left to try."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -97,7 +98,8 @@ def plan(situation: Situation) -> Plan:
         return Plan(calls=(call,), reason=call.rationale)
     remaining = _remaining(situation, todo)
     if remaining:
-        calls = _candidates(situation, remaining, min(left, _cap(situation)))
+        # One is planned even without room for it: whoever runs the plan then knows that a limit stood in its way.
+        calls = _candidates(situation, remaining, min(left, situation.preset.candidates))
         if calls:
             return Plan(calls=calls, reason=calls[0].rationale)
     redo = _redo(situation)
@@ -105,16 +107,6 @@ def plan(situation: Situation) -> Plan:
         return Plan(calls=(redo,), reason=redo.rationale)
     why = "no other restorer is worth trying" if remaining else "what was found is treated"
     return Plan(reason=why)
-
-
-def _cap(situation: Situation) -> int:
-    """How many candidates the step gets: the preset's number at the start, then one at a time.
-
-    One is planned even without room for it: whoever runs the plan then knows that a limit stood in its way.
-    """
-    if situation.attempts:
-        return 1
-    return int(max(1, min(situation.preset.candidates, situation.room)))
 
 
 def _last_judged(situation: Situation) -> Attempt | None:
@@ -225,24 +217,78 @@ def _measured(measurement: Measurement | None, kind: Kind) -> Finding | None:
 def _candidates(
     situation: Situation, remaining: Sequence[Finding], count: int
 ) -> tuple[ToolCall, ...]:
-    """Up to `count` different ways to take the next step from the best node."""
+    """Up to `count` different ways to take the next step from the best node.
+
+    The best measured restorer goes first; then the lead for all at once, what was only hinted at included; then a restorer that looks for
+    itself, told what was found; then the next best restorers. The candidates are judged alike, so a wrong guess costs time and nothing else.
+    """
     calls: list[ToolCall] = []
-    while len(calls) < count:
-        call = _next_step(situation, remaining, calls)
-        if call is None:
-            break
-        calls.append(call)
+    for way in (_next_step, _composed, _looking, *repeat(_next_step, count)):
+        call = way(situation, remaining, calls) if len(calls) < count else None
+        if call is not None:
+            calls.append(call)
     return tuple(calls)
+
+
+def _usable(situation: Situation) -> dict[str, RestorerCard]:
+    """The cards but those that failed in this run: no weights, no memory; they would fail again."""
+    broken = {a.call.restorer for a in situation.attempts if a.status == "failed"}
+    return {name: card for name, card in situation.cards.items() if name not in broken}
+
+
+def _composed(
+    situation: Situation, remaining: Sequence[Finding], planned: Sequence[ToolCall]
+) -> ToolCall | None:
+    """The lead for all that was found, and for what the inspection was not sure of."""
+    preset, found = situation.preset, {finding.kind: finding for finding in remaining}
+    best = find_attempt(situation.attempts, situation.best)
+    done = {} if best is None else best.treated
+    hints = {
+        finding.kind: finding
+        for finding in situation.report.findings
+        if finding.kind not in found
+        and finding.kind not in done
+        and finding.kind not in preset.leave
+        and finding.level >= preset.level_needed(finding.kind)
+        and finding.confidence >= preset.hint_confidence
+    }
+    card = _usable(situation).get(situation.preferences.lead)
+    both = {**found, **hints}
+    if card is None or not (card.ready() and set(both) & set(card.treats)):
+        return None
+    named = [both[kind] for kind in in_treatment_order(both) if kind in card.treats]
+    return _new(_call(situation, card.name, named), situation, planned)
+
+
+def _looking(
+    situation: Situation, remaining: Sequence[Finding], planned: Sequence[ToolCall]
+) -> ToolCall | None:
+    """A restorer that sees for itself what is wrong, told what was found; None without one."""
+    card = next((c for c in _usable(situation).values() if c.looks and c.ready()), None)
+    if card is None:
+        return None
+    named = [finding for finding in remaining if finding.kind in card.treats]
+    gains = [situation.preferences.gain(card.name, f.kind, f.level) for f in named]
+    if not any(gain is None or gain > 0 for gain in gains):
+        return None
+    call = _call(situation, card.name, named)
+    prompt = call.prompt.model_copy(update={"blind": True})
+    reason = f"{call.rationale}, which looks for the rest itself"
+    call = call.model_copy(update={"prompt": prompt, "rationale": reason})
+    return _new(call, situation, planned)
+
+
+def _new(call: ToolCall, situation: Situation, planned: Sequence[ToolCall]) -> ToolCall | None:
+    """The call, unless it was tried or planned already."""
+    tried = (*(a.call for a in situation.attempts), *planned)
+    return None if any(call.same_treatment(other) for other in tried) else call
 
 
 def _next_step(
     situation: Situation, remaining: Sequence[Finding], planned: Sequence[ToolCall]
 ) -> ToolCall | None:
     """The first group of kinds, with the best restorer that was not tried for it on this node."""
-    tried = [*(a.call for a in situation.attempts), *planned]
-    # What failed once (no weights, no memory) would fail again.
-    broken = {a.call.restorer for a in situation.attempts if a.status == "failed"}
-    cards = {name: card for name, card in situation.cards.items() if name not in broken}
+    cards = _usable(situation)
     # What stands together is better undone together: a specialist sees the other damage as picture, and the next one finds its traces.
     alone = len(remaining) == 1
     margin = situation.preset.specialist_margin if alone else situation.preset.composite_margin
@@ -253,12 +299,39 @@ def _next_step(
     findings = {f.kind: f for f in remaining}
     while any(options.values()):
         name, kinds = _first_group({k: o[0].restorer for k, o in options.items() if o}, situation)
-        call = _call(situation, name, [findings[kind] for kind in kinds])
-        if not any(call.same_treatment(other) for other in tried):
+        call = _new(_call(situation, name, [findings[kind] for kind in kinds]), situation, planned)
+        if call is not None:
             return call
         for kind in kinds:
             options[kind].pop(0)
     return None
+
+
+def followers(situation: Situation, call: ToolCall) -> tuple[ToolCall, ...]:
+    """What would be done after a call for the kinds that it leaves, were it accepted: a step among many is no rival for a whole treatment."""
+    todo = actionable(situation.report, situation.preset, situation.targets)
+    left = {
+        f.kind: f for f in _remaining(situation, todo) if f.kind not in call.prompt.degradations
+    }
+    calls: list[ToolCall] = []
+    margin = (
+        situation.preset.composite_margin if len(left) > 1 else situation.preset.specialist_margin
+    )
+    while left and not call.prompt.blind:
+        choice = {
+            finding.kind: ranked[0].restorer
+            for finding in left.values()
+            if (
+                ranked := situation.preferences.ranked(
+                    finding.kind, finding.level, _usable(situation), margin=margin
+                )
+            )
+        }
+        if not choice:
+            break
+        name, kinds = _first_group(choice, situation)
+        calls.append(_call(situation, name, [left.pop(kind) for kind in kinds]))
+    return tuple(calls)
 
 
 def _first_group(choice: Mapping[Kind, str], situation: Situation) -> tuple[str, tuple[Kind, ...]]:

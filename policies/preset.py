@@ -81,15 +81,19 @@ class GuardLimits(_Data):
 class GainWeights(_Data):
     """What makes one accepted treatment better than another; the gain is the weighted sum.
 
+    With an estimate it is about decibels; pictures too small for one are compared by the rest alone.
+
     Attributes:
         severity: per unit of severity taken off the treated kinds, weighted by the finding's confidence.
         votes: for the balance of the metric votes, [-1, 1].
+        estimate: per dB of the gain that the gain network estimates.
         prior: per dB of the gains measured for its restorers on these kinds and levels (preferences.yaml).
         change: taken off per unit of low-pass change, so that of two equal results the closer one wins.
     """
 
     severity: float = 1.0
     votes: float = 0.25
+    estimate: float = 0.0
     prior: float = 0.0
     change: float = 0.0
 
@@ -104,7 +108,8 @@ class VlmRules(_Data):
         max_tokens: tokens in a run, both directions, as far as the model reports them.
         beside: where a model's plan differs from the policy's, the policy's own first candidate is tried as well.
         veto: whether its opinion may refuse a candidate; without, it is recorded only.
-        tie: gain below which "no difference" is a veto; see `conservator.policies.opinion`.
+        doubt: a veto counts while the estimated gain is below this many times its expected error.
+        tie: gain (see `GainWeights`) below which "no difference" is a veto; see `conservator.policies.opinion`.
     """
 
     seconds: float = Field(default=60.0, gt=0)
@@ -113,6 +118,7 @@ class VlmRules(_Data):
     max_tokens: int = Field(default=200_000, ge=0)
     beside: bool = True
     veto: bool = True
+    doubt: float = Field(default=2.0, ge=0)
     tie: float = Field(default=0.1, ge=0)
 
 
@@ -124,13 +130,15 @@ class Preset(_Data):
         title: one line for people.
         minimal_confidence: findings below it are left alone.
         confidence: overrides of `minimal_confidence` by kind.
+        hint_confidence: a candidate may treat findings from here on beside the certain ones; see `policies.planner`.
         asked_confidence: the same for kinds that a target of the user's names.
         minimal_level: findings below it are left alone.
         level: overrides of `minimal_level` by kind.
         leave: kinds that are only treated when a target names them.
         target_level: without targets of the user's, each treated kind shall fall to this level.
         max_attempts: candidates judged in a run at most, blends included, failed tools not.
-        candidates: candidates tried for one step before choosing among them.
+        candidates: rivals for one step; they are tried on a piece of the photo, and the most promising one is made.
+        rival_margin: dB by which a rival must be expected to gain more than the first choice and the lead.
         max_redos: times a good but incomplete treatment is redone from the original.
         strength_bias: added to the measured severity in first prompts.
         strength_step: severity by which a retry treats stronger or weaker.
@@ -138,6 +146,8 @@ class Preset(_Data):
         minimal_drop: severity that the treated kinds must lose, on average, weighted by confidence.
         minimal_rise: severity by which another kind must rise before a rise by a level counts.
         minimal_votes: balance of the metric votes in [-1, 1] below which a candidate is refused.
+        minimal_estimate: gain in dB, as the gain network estimates it, below which a candidate is refused.
+        sure_estimate: times its expected error that the estimated gain must reach to overrule instruments and votes.
         minimal_gain: gain over the best so far that a candidate needs to replace it.
         specialist_margin: dB by which a specialist's measured gain must exceed the lead's to be called instead.
         composite_margin: the same where several kinds are to be undone, which the lead does in one call.
@@ -154,6 +164,7 @@ class Preset(_Data):
     title: str
     minimal_confidence: float = Field(ge=0, le=1)
     confidence: Mapping[Kind, float] = {}
+    hint_confidence: float = Field(default=0.3, ge=0, le=1)
     asked_confidence: float = Field(default=0.25, ge=0, le=1)
     minimal_level: Level = Level.LOW
     level: Mapping[Kind, Level] = {}
@@ -161,6 +172,7 @@ class Preset(_Data):
     target_level: Level = Level.LOW
     max_attempts: int = Field(ge=0)
     candidates: int = Field(default=1, ge=1)
+    rival_margin: float = Field(default=1.5, ge=0)
     max_redos: int = Field(default=1, ge=0)
     strength_bias: float = Field(default=0.0, ge=-1, le=1)
     strength_step: float = Field(default=0.15, gt=0, le=1)
@@ -168,6 +180,8 @@ class Preset(_Data):
     minimal_drop: float = Field(ge=0, le=1)
     minimal_rise: float = Field(default=0.1, ge=0, le=1)
     minimal_votes: float = Field(default=0.0, ge=-1, le=1)
+    minimal_estimate: float = 0.0
+    sure_estimate: float = Field(default=1.5, ge=0)
     minimal_gain: float = 0.0
     specialist_margin: float = Field(default=0.3, ge=0)
     composite_margin: float = Field(default=4.0, ge=0)

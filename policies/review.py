@@ -99,18 +99,16 @@ def review(call: ToolCall, situation: Situation) -> str:
 
 
 def beside(proposal: Plan, own: Plan, situation: Situation) -> Plan:
-    """A model's plan with the policy's own first candidate behind it, where that is another one and there is room for both.
+    """A model's plan with the policy's own candidates behind it, as far as they are others.
 
-    So a poor proposal costs a tool call and no quality: the better candidate wins.
+    So a poor proposal costs a trial and no quality: the most promising candidate is made.
     """
-    made = [a for a in situation.attempts if a.status != "failed"]
-    left = min(situation.preset.max_attempts - len(made), situation.room)
-    if not situation.preset.vlm.beside or not own.calls or len(proposal.calls) >= left:
+    if not situation.preset.vlm.beside:
         return proposal
-    first = own.calls[0]
-    if any(_alike(first, call) for call in proposal.calls):
-        return proposal
-    return proposal.model_copy(update={"calls": (*proposal.calls, first)})
+    others = [
+        call for call in own.calls if not any(_alike(call, given) for given in proposal.calls)
+    ]
+    return proposal.model_copy(update={"calls": (*proposal.calls, *others)})
 
 
 def _alike(one: ToolCall, other: ToolCall) -> bool:

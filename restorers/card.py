@@ -38,6 +38,7 @@ class RestorerCard(BaseModel):
         title: one line for people and for the VLM that chooses.
         treats: kinds it can undo.
         prompt_style: the language its prompt is rendered to.
+        looks: it sees for itself what is wrong, so it can be asked to undo what the prompt does not name, too.
         understands_strength: True when the number in the prompt changes the result.
         scale: output size / input size.
         multiple: height and width must be multiples of this; the runner pads.
@@ -60,6 +61,7 @@ class RestorerCard(BaseModel):
     title: str
     treats: tuple[Kind, ...]
     prompt_style: PromptStyle = "parameters"
+    looks: bool = False
     understands_strength: bool = True
     scale: int = 1
     multiple: int = 1

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -26,6 +26,7 @@ __all__ = [
     "configured_weights",
     "load_weights",
     "locate_weights",
+    "metadata_of",
     "save_weights",
 ]
 
@@ -121,6 +122,19 @@ def load_weights(path: str | Path, sha256: str | None = None) -> dict[str, torch
         raise WeightsError(f"{path} {what}") from error
     halves = (torch.float16, torch.bfloat16)
     return {name: t.float() if t.dtype in halves else t for name, t in state.items()}
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """The facts that were saved with the weights.
+
+    Raises:
+        WeightsError: missing, truncated, or not safetensors.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} does not read: {error}; fetch it again") from error
 
 
 def configured_weights(

@@ -43,7 +43,7 @@ __all__ = [
 
 
 class RestoreArguments(BaseModel):
-    """What every restorer's schema has; the schema of a card adds one strength for each kind it treats.
+    """What every restorer's schema has; the schema of a card adds one strength for each kind it treats, and `others` where it looks.
 
     Attributes:
         source: node of the run's tree to start from.
@@ -79,17 +79,21 @@ class RestoreArguments(BaseModel):
         strengths = {
             kind: value for kind in Kind if (value := getattr(self, kind.value, None)) is not None
         }
-        return RestorationPrompt(degradations=strengths, semantic=self.semantic)
+        others = bool(getattr(self, "others", False))
+        return RestorationPrompt(degradations=strengths, blind=others, semantic=self.semantic)
 
 
 def arguments_schema(card: RestorerCard) -> type[RestoreArguments]:
     """The argument schema of a restorer: a bounded, described, optional strength for each kind it treats."""
-    return _schema(card.name, card.treats)
+    return _schema(card.name, card.treats, card.looks)
 
 
 @cache
-def _schema(name: str, treats: tuple[Kind, ...]) -> type[RestoreArguments]:
+def _schema(name: str, treats: tuple[Kind, ...], looks: bool) -> type[RestoreArguments]:
     fields: dict[str, Any] = {}
+    if looks:
+        others = Field(default=False, description="also undo what it sees beside the kinds named")
+        fields["others"] = (bool, others)
     for kind in treats:
         parameter = PARAMETERS[kind]
         low, high = DOMAINS[kind]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,10 @@ def _weights() -> list[dict[str, Any]]:
     """Every file of weights that ships, and whether it is what its card says."""
     from conservator.restorers import catalog
     from conservator.restorers.weights import PACKAGED, checksum
+    from conservator.tools import gain
+    from conservator.tools.gain.predictor import GainPredictor
     from conservator.tools.instruments import estimator
+    from conservator.tools.instruments.estimator.predictor import Predictor
 
     rows = []
     for card in catalog.cards().values():
@@ -178,23 +182,23 @@ def _weights() -> list[dict[str, Any]]:
             if digest is not None and chosen.sha256 in (None, digest):
                 state = "ok" if chosen.sha256 else "not verified"
             rows.append(_row(f"{card.name} {size}", chosen.weights, state, digest))
-    path = estimator.WEIGHTS
-    digest = checksum(path) if path.is_file() else None
-    rows.append(_row("estimator", path.name, _estimator_state(), digest))
+    rows.append(_tool_row("estimator", estimator.WEIGHTS, Predictor.from_weights))
+    rows.append(_tool_row("gain", gain.WEIGHTS, GainPredictor.from_weights))
     return rows
 
 
-def _estimator_state() -> str:
+def _tool_row(of: str, path: Path, load: Callable[[Path], object]) -> dict[str, Any]:
+    """A tool's network has no card with a checksum: its file is whole when it loads."""
     from conservator.agent.errors import WeightsError
-    from conservator.tools.instruments import estimator
+    from conservator.restorers.weights import checksum
 
-    if estimator.missing():
-        return "missing"
+    if not path.is_file():
+        return _row(of, path.name, "missing", None)
     try:
-        estimator.load()
+        load(path)
     except WeightsError:
-        return "damaged"
-    return "ok"
+        return _row(of, path.name, "damaged", checksum(path))
+    return _row(of, path.name, "ok", checksum(path))
 
 
 def _row(of: str, file: str | None, state: str, digest: str | None) -> dict[str, Any]:

@@ -115,8 +115,10 @@ def _done(result: RestorationResult) -> Iterator[str]:
         seen = one_line(attempt.rendered_prompt) or str(attempt.call)
         yield f"  {attempt.call}, {attempt.seconds:.1f} s"
         yield f'    prompt: "{seen}"'
+        if attempt.call.trial:
+            yield f"    chosen: {one_line(attempt.call.trial)}"
         if attempt.verdict is not None:
-            held = "; ".join(check.says for check in attempt.verdict.checks)
+            held = "; ".join(check.line for check in attempt.verdict.checks)
             yield f"    accepted: {one_line(held)}"
     if not chain:
         yield "  nothing" + ("" if result.path is None else "; the result is the input as it was")

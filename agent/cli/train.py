@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
@@ -20,7 +21,9 @@ __all__ = ["train"]
 
 @click.command(cls=Command)
 @click.argument(
-    "network", metavar="NETWORK", type=click.Choice(["llmra", "mofe-ir", "estimator", "vlm"])
+    "network",
+    metavar="NETWORK",
+    type=click.Choice(["llmra", "mofe-ir", "estimator", "gain", "vlm"]),
 )
 @click.option(
     "--config",
@@ -97,10 +100,11 @@ def train(
 ) -> ExitCode:
     """Train a network on a folder of clean images.
 
-    NETWORK is llmra or mofe-ir (restorers), estimator (the learned instrument) or vlm (the embedded vision-language model). The
+    NETWORK is llmra or mofe-ir (restorers), estimator (the learned instrument), gain (what tells a good treatment from a bad one) or vlm
+    (the embedded vision-language model). The
     learning rate falls along the clock, so give the minutes that there are. A run that is stopped goes on with --resume from its last
     checkpoint, at most three minutes old. Stage 2 of llmra first inspects 1200 degraded pictures, which takes minutes of
-    its own; stage 2 of vlm some thousands, and restores a part of them. mofe-ir may start from the weights of llmra.
+    its own; stage 2 of vlm some thousands, and restores a part of them; gain first treats 1500 of them. mofe-ir may start from the weights of llmra.
     """
     for folder in (data, validation):
         if folder is not None and not folder.is_dir():
@@ -111,78 +115,55 @@ def train(
     except OSError as error:
         reason = error.strerror or str(error)
         raise OutputError(f"cannot make folder {str(out)!r}: {reason}; give another one") from error
+    common: dict[str, Any] = {
+        "minutes": minutes,
+        "device": device,
+        "resume": resume,
+        "seed": seed,
+        "say": say,
+    }
     try:
-        if network == "estimator":
-            from conservator.tools.instruments.estimator import train as estimator
+        match network:
+            case "estimator":
+                from conservator.tools.instruments.estimator import train as estimator
 
-            written = estimator.train(
-                data,
-                out,
-                minutes=minutes,
-                device=device,
-                resume=resume,
-                weights=weights,
-                seed=seed,
-                say=say,
-            )
-        elif network == "vlm":
-            from conservator.agent.vlm.embedded import train as embedded
+                written = estimator.train(data, out, weights=weights, **common)
+            case "gain":
+                from conservator.tools.gain import train as gain
 
-            written = embedded.train(
-                data,
-                out,
-                minutes=minutes,
-                stage=None if stage is None else int(stage),
-                device=device,
-                resume=resume,
-                seed=seed,
-                say=say,
-            )
-        elif network == "mofe-ir":
-            from conservator.restorers.guides.qwen import SHIPPED
-            from conservator.restorers.mofe_ir import train as mofe_ir
-            from conservator.restorers.mofe_ir.config import CONFIGS as SIZES
+                written = gain.train(data, out, weights=weights, **common)
+            case "vlm":
+                from conservator.agent.vlm.embedded import train as embedded
 
-            if config not in SIZES:
-                raise UnknownNameError("configuration of mofe-ir", config, tuple(SIZES))
-            written = mofe_ir.train(
-                config,
-                data,
-                out,
-                minutes=minutes,
-                device=device,
-                resume=resume,
-                weights=weights,
-                guide=guide or SHIPPED,
-                validation=validation,
-                seed=seed,
-                say=say,
-            )
-        else:
-            from conservator.restorers.llmra import train as llmra
-            from conservator.restorers.llmra.config import CONFIGS
+                one = None if stage is None else int(stage)
+                written = embedded.train(data, out, stage=one, **common)
+            case "mofe-ir":
+                from conservator.restorers.guides.qwen import SHIPPED
+                from conservator.restorers.mofe_ir import train as mofe_ir
+                from conservator.restorers.mofe_ir.config import CONFIGS as SIZES
 
-            if config not in CONFIGS:
-                raise UnknownNameError("configuration of llmra", config, tuple(CONFIGS))
-            written = llmra.train(
-                config,
-                data,
-                out,
-                minutes=minutes,
-                stage=cast("Literal[1, 2]", int(stage or 1)),
-                device=device,
-                resume=resume,
-                weights=weights,
-                validation=validation,
-                inspector=_inspector(vlm) if stage == "2" else None,
-                seed=seed,
-                say=say,
-            )
+                _known(config, network, SIZES)
+                common |= {"weights": weights, "guide": guide or SHIPPED, "validation": validation}
+                written = mofe_ir.train(config, data, out, **common)
+            case _:
+                from conservator.restorers.llmra import train as llmra
+                from conservator.restorers.llmra.config import CONFIGS
+
+                _known(config, network, CONFIGS)
+                inspector = _inspector(vlm) if stage == "2" else None
+                common |= {"weights": weights, "inspector": inspector, "validation": validation}
+                which = cast("Literal[1, 2]", int(stage or 1))
+                written = llmra.train(config, data, out, stage=which, **common)
     except KeyboardInterrupt:
         say("stopped; the same command with --resume goes on from the last checkpoint")
         return ExitCode.INTERRUPTED
     emit_path(written)
     return ExitCode.DONE
+
+
+def _known(config: str, network: str, sizes: Iterable[str]) -> None:
+    if config not in sizes:
+        raise UnknownNameError(f"configuration of {network}", config, tuple(sizes))
 
 
 def _inspector(vlm: str | None) -> Inspector:
@@ -211,8 +192,9 @@ def _check(
     Raises:
         UsageError: names the option.
     """
-    if network == "estimator" and (validation is not None or stage or config != "compact"):
-        raise UsageError("the estimator takes no --config, --stage or --validation; leave them out")
+    plain = network in ("estimator", "gain")
+    if plain and (validation is not None or stage or config != "compact"):
+        raise UsageError(f"{network} takes no --config, --stage or --validation; leave them out")
     if network == "vlm" and (validation is not None or weights is not None or config != "compact"):
         raise UsageError("vlm takes no --config, --weights or --validation; leave them out")
     if network == "mofe-ir" and stage:

@@ -140,6 +140,7 @@ def recipe_steps(treatment: Treatment) -> tuple[RecipeStep | MixStep, ...]:
                     configuration=node.configuration,
                     source=number(node.source),
                     degradations=node.prompt.degradations,
+                    others=node.prompt.blind,
                     semantic=node.prompt.semantic,
                     blend=node.blend,
                     rounded=node.rounded,

@@ -183,7 +183,7 @@ def explained(
         yield f"  measured: {_measured(turn.measurement, report)}"
     yield f"  {rule_says(turn.verdict, asked=turn.instruction == 'refine')}"
     for check in () if turn.verdict is None else turn.verdict.checks:
-        yield f"    {'holds' if check.passed else 'AGAINST'}: {check.says}"
+        yield f"    {'holds' if check.passed else 'AGAINST'}: {check.line}"
     for attempt in _refused(run):
         yield f"  tried and not kept: {attempt}"
     if run is not None:

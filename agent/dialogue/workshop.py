@@ -31,7 +31,6 @@ from conservator.policies.preferences import load_preferences
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import ConditionReport, Kind
 from conservator.restorers.errors import CancelledError, ConservatorError
-from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.tools.image_io import Picture
 from conservator.tools.instruments import inspect_picture
 from conservator.tools.look import Pixels
@@ -161,7 +160,7 @@ class Workshop:
         def started(number: int, step: RecipeStep) -> None:
             call = ToolCall(
                 restorer=step.restorer,
-                prompt=RestorationPrompt(degradations=step.degradations, semantic=step.semantic),
+                prompt=step.prompt,
                 source=parent,
                 blend=step.blend,
                 seed=step.seed,

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from conservator.agent.calling import called, names_the_device
 from conservator.agent.context import CancelSignal, ToolBench
 from conservator.agent.events import LimitReached, ToolFinished, ToolProgressed, ToolStarted
 from conservator.agent.saving import artifact_samples
 from conservator.policies.attempt import Attempt, ToolCall, find_attempt
 from conservator.restorers.degradations.vocabulary import Kind
 from conservator.restorers.errors import (
-    BackendMissingError,
     CancelledError,
     ConservatorError,
     OutputError,
 )
-from conservator.tools.restore import Treated, blended, restore_tool
+from conservator.tools.restore import Treated, blended
 
 if TYPE_CHECKING:
     from conservator.agent.context import RunContext
@@ -49,7 +49,7 @@ def act(state: RunState, context: RunContext) -> dict[str, Any]:
         context.emit(LimitReached, limit="seconds")
         return {"limit": "seconds", "queue": (), "spent": spent}
     except ConservatorError as error:
-        if isinstance(error, OutputError) or _names_the_device(error, context):
+        if isinstance(error, OutputError) or names_the_device(error, context):
             raise
         failed = Attempt(id=name, call=call, status="failed", error=str(error))
         context.emit(ToolFinished, attempt=name, seconds=0.0, error=str(error))
@@ -70,11 +70,6 @@ def act(state: RunState, context: RunContext) -> dict[str, Any]:
     return {"attempts": (made,), "queue": tuple(rest), "spent": spent}
 
 
-def _names_the_device(error: ConservatorError, context: RunContext) -> bool:
-    """Whether the caller asked for a device that is not there: no other restorer would help."""
-    return isinstance(error, BackendMissingError) and context.device != "auto"
-
-
 def _treated_kinds(call: ToolCall, attempts: tuple[Attempt, ...]) -> dict[Kind, float]:
     source = find_attempt(attempts, call.source)
     return {**({} if source is None else source.treated), **call.prompt.degradations}
@@ -91,19 +86,7 @@ def _treated(
         context.emit(ToolProgressed, attempt=name, done=done, total=total)
 
     bench = ToolBench(context, attempts, name, signal, progressed)
-    tool = restore_tool(context.cards[call.restorer], bench, configuration=call.configuration)
-    arguments = {
-        **{kind.value: strength for kind, strength in call.prompt.degradations.items()},
-        "source": call.source,
-        "blend": call.blend,
-        "semantic": call.prompt.semantic,
-        "seed": call.seed,
-    }
-    message = tool.invoke({"type": "tool_call", "id": name, "name": tool.name, "args": arguments})
-    treated = message.artifact
-    if not isinstance(treated, Treated):
-        raise TypeError(f"tool {tool.name} returned {type(treated).__name__}, not Treated")
-    return treated
+    return called(call, bench, name)
 
 
 def _blend(call: ToolCall, attempts: tuple[Attempt, ...], context: RunContext) -> Treated:

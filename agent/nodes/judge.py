@@ -45,7 +45,9 @@ def judge(state: RunState, context: RunContext) -> dict[str, Any]:
         said = _compared(seat, attempt, attempt.measurement, baseline, state, context)
         update = told(state, said.asked)
         if said.opinion is not None:
-            verdict, opinion = with_opinion(verdict, said.opinion, context.preset.vlm)
+            verdict, opinion = with_opinion(
+                verdict, said.opinion, context.preset.vlm, attempt.measurement.gain
+            )
             leads = verdict.accepted
     if leads:
         best = attempt.id

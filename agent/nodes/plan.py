@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from conservator.agent.events import LimitReached, Planned
 from conservator.agent.state import told
+from conservator.agent.trial import chosen
 from conservator.policies import planner
 from conservator.policies.planner import Plan
 from conservator.policies.review import beside
+from conservator.restorers.errors import CancelledError
 
 if TYPE_CHECKING:
     from conservator.agent.context import RunContext
     from conservator.agent.state import RunState
     from conservator.policies.attempt import DecidedBy
+    from conservator.policies.budget import Limit
 
 __all__ = ["plan"]
 
@@ -23,29 +26,47 @@ def plan(state: RunState, context: RunContext) -> dict[str, Any]:
     situation = context.situation(state)
     spent, update = state["spent"], dict[str, Any]()
     # The policy plans first: where it finds nothing to treat, nobody else may insist.
-    chosen, decided_by = planner.plan(situation), _policy()
-    limit = context.clock.limit(spent) if any(call.calls_tool for call in chosen.calls) else None
-    if chosen.calls and limit is None and context.seat is not None:
+    ahead, decided_by = planner.plan(situation), _policy()
+    limit = context.clock.limit(spent) if any(call.calls_tool for call in ahead.calls) else None
+    if ahead.calls and limit is None and context.seat is not None:
         with context.timed("vlm"):
             answer = context.seat.propose(
                 situation, context.picture.pixels, context.allowance(spent)
             )
         update = told(state, answer.asked)
         if answer.plan is not None:
-            chosen, decided_by = beside(answer.plan, chosen, situation), "vlm"
+            ahead, decided_by = beside(answer.plan, ahead, situation), "vlm"
         # The answer may have taken the time that its calls would need.
         limit = context.clock.limit(spent)
+    if limit is None and not state["dry_run"]:
+        ahead, tried, limit = _tried(ahead, state, context)
+        spent = update.get("spent", spent)
+        update["spent"] = spent.model_copy(update={"trials": spent.trials + tried})
     if limit is not None:
         context.emit(LimitReached, limit=limit)
-        chosen = Plan(reason=chosen.reason)
-    context.emit(Planned, calls=chosen.calls, reason=chosen.reason, decided_by=decided_by)
+        ahead = Plan(reason=ahead.reason)
+    context.emit(Planned, calls=ahead.calls, reason=ahead.reason, decided_by=decided_by)
     return {
-        "queue": chosen.calls,
-        "plan_reason": chosen.reason,
+        "queue": ahead.calls,
+        "plan_reason": ahead.reason,
         "decided_by": decided_by,
         "limit": limit,
         **update,
     }
+
+
+def _tried(plan: Plan, state: RunState, context: RunContext) -> tuple[Plan, int, Limit | None]:
+    """The plan's most promising candidate, how many were tried for it, and the limit that was reached meanwhile."""
+    try:
+        calls, tried = chosen(plan.calls, context.situation(state), state, context)
+    except CancelledError:
+        context.raise_if_cancelled()
+        return plan, 0, "seconds"
+    return (
+        plan.model_copy(update={"calls": calls}),
+        tried,
+        context.clock.limit(state["spent"]) if tried else None,
+    )
 
 
 def _policy() -> DecidedBy:

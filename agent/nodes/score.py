@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from conservator.agent.events import Scored
 from conservator.agent.measuring import measured
 from conservator.agent.saving import as_saved
+from conservator.policies.attempt import find_attempt
 
 if TYPE_CHECKING:
     from conservator.agent.context import RunContext
@@ -21,6 +22,14 @@ def score(state: RunState, context: RunContext) -> dict[str, Any]:
     pixels = context.pixels(state["attempts"], attempt.id)
     with context.timed("coding"):
         saved = as_saved(context.picture, pixels, context.request.suffix)
-    measurement = measured(context, saved, against_input=True)
+    source = find_attempt(state["attempts"], attempt.call.source)
+    before = None
+    if (
+        source is not None
+        and source.measurement is not None
+        and source.measurement.gain is not None
+    ):
+        before = context.pixels(state["attempts"], source.id), source.measurement.gain
+    measurement = measured(context, saved, against_input=True, source=before)
     context.emit(Scored, attempt=attempt.id, measurement=measurement)
     return {"attempts": (attempt.model_copy(update={"measurement": measurement}),)}

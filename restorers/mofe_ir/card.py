@@ -10,6 +10,7 @@ CARD = RestorerCard(
     title="MoFE-IR: all kinds at once and their mixtures; a vision-language model looks and guides",
     treats=tuple(Kind),
     prompt_style="mofe",
+    looks=True,
     precision="bfloat16",
     understands_strength=True,
     multiple=16,
@@ -24,7 +25,7 @@ CARD = RestorerCard(
         "compact": Configuration(
             parameters_m=8.7,
             weights="mofe_ir/weights/compact.safetensors",
-            sha256="6c5219f520a2ec2ed7c2e60b2a26e1188924f46708bec391f8d565630706be48",
+            sha256="be63b992ff61ecc4fc82c3fe9e005182bfd01c9baed9e3d6fe05269687b8b325",
         ),
         "paper": Configuration(parameters_m=37.5),
     },

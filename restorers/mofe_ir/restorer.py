@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from conservator.restorers.errors import WeightsError
@@ -21,7 +20,13 @@ from conservator.restorers.mofe_ir.network import MoFEIR
 from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.restorers.prompts.mofe import render
 from conservator.restorers.training.loop import autocast
-from conservator.restorers.weights import PACKAGED, apply_weights, checksum, configured_weights
+from conservator.restorers.weights import (
+    PACKAGED,
+    apply_weights,
+    checksum,
+    configured_weights,
+    metadata_of,
+)
 
 __all__ = ["GUIDES", "MoFEGuidance", "MoFEIRRestorer", "build", "guide_of"]
 
@@ -131,11 +136,7 @@ def guide_of(configuration: str, weights: Path) -> QwenGuide | ServedGuide:
     chosen = os.environ.get(_VARIABLE) or GUIDES[configuration]
     if is_url(str(chosen)):
         return ServedGuide(str(chosen), GUIDES[configuration])
-    try:
-        with safe_open(weights, "pt") as file:
-            wanted = (file.metadata() or {}).get("guide_sha256", "")
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{weights} does not read: {error}; fetch it again") from error
+    wanted = metadata_of(weights).get("guide_sha256", "")
     found = fingerprint(chosen)
     if wanted and found and wanted != found:
         raise WeightsError(

@@ -8,6 +8,7 @@ from conservator.policies.acceptance import Measurement, guard_limits, judge
 from conservator.policies.preset import load_preset
 from conservator.restorers.degradations.vocabulary import Finding, Kind
 from conservator.tools.compare import Guards
+from conservator.tools.gain import Gain
 
 PRESET = load_preset("balanced")
 DIRECTIONS = {"piqe": "lower", "niqe": "lower", "quality": "higher"}
@@ -47,7 +48,7 @@ def test_accepts_what_helps() -> None:
     result = verdict(NOISY, measured({Kind.NOISE: 3}, BETTER, SAME), {Kind.NOISE: 25})
     assert result.accepted
     assert result.fault == "none"
-    assert result.gain > 0.3
+    assert result.gain > 0.1
     assert result.votes == {"quality": 1, "niqe": 1, "piqe": 1}
     assert result.reason == "noise 25 -> 3"
 
@@ -57,6 +58,33 @@ def test_refuses_as_weak_what_did_not_fall() -> None:
     assert not result.accepted
     assert result.fault == "weak"
     assert [check.name for check in result.failed()] == ["treated_fell"]
+
+
+def expecting(after: Measurement, psnr: float) -> Measurement:
+    return after.model_copy(update={"gain": Gain(psnr=psnr, spread=1.0, ssim=0.0)})
+
+
+def test_a_clear_expected_gain_overrules_instruments_and_votes_but_no_guard() -> None:
+    blurred = measured({Kind.NOISE: 24, Kind.DEFOCUS_BLUR: 3}, {"piqe": 60.0}, SAME)
+    treated = {Kind.NOISE: 25.0}
+    result = verdict(NOISY, expecting(blurred, 2.5), treated)
+    assert result.accepted
+    assert [c.name for c in result.checks if c.overruled] == ["treated_fell", "rose", "votes"]
+    assert result.failed() == ()
+    assert result.reason == "estimated gain +2.5 dB, give or take 1.0"
+    assert "(overruled)" in result.checks[0].line
+    assert not verdict(NOISY, expecting(blurred, 0.5), treated).accepted
+    moved = blurred.model_copy(update={"guards": SAME.model_copy(update={"colour": 0.5})})
+    refused = verdict(NOISY, expecting(moved, 2.5), treated)
+    assert [c.name for c in refused.failed()] == ["colour"]
+
+
+def test_an_expected_loss_refuses_what_instruments_like() -> None:
+    better = measured({Kind.NOISE: 3}, BETTER, SAME)
+    result = verdict(NOISY, expecting(better, -0.8), {Kind.NOISE: 25})
+    assert (result.accepted, result.fault) == (False, "strong")
+    assert result.reason == "estimated gain -0.8 dB, give or take 1.0"
+    assert verdict(NOISY, expecting(better, 3.0), {Kind.NOISE: 25}).gain > 2.5
 
 
 def test_refuses_as_strong_when_another_kind_rises() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from conservator.policies.acceptance import Check, Verdict
 from conservator.policies.opinion import Opinion, with_opinion
 from conservator.policies.preset import VlmRules
+from conservator.tools.gain import Gain
 
 RULES = VlmRules(tie=0.1)
 HELD = Check(name="treated_fell", passed=True, value=0.5, limit=0.1, says="noise 25 -> 3")
@@ -46,6 +47,15 @@ def test_without_the_veto_it_is_recorded_only(better: Better) -> None:
     after, opinion = with_opinion(verdict(0.5), Opinion(better=better), silent)
     assert after.accepted
     assert not opinion.vetoed
+    assert after.checks[-1].name == "opinion"
+
+
+@pytest.mark.parametrize(("psnr", "vetoed"), [(3.0, False), (1.5, True), (-2.0, True)])
+def test_a_sure_estimate_outvotes_it(psnr: float, vetoed: bool) -> None:
+    rules = VlmRules(doubt=2.0)
+    estimate = Gain(psnr=psnr, spread=1.0, ssim=0.0)
+    after, opinion = with_opinion(verdict(0.5), Opinion(better="before"), rules, estimate)
+    assert (after.accepted, opinion.vetoed) == (not vetoed, vetoed)
     assert after.checks[-1].name == "opinion"
 
 

@@ -39,8 +39,12 @@ NOISE, JPEG, HAZE = (
 )
 
 
+ONE_BY_ONE = load_preset("balanced").model_copy(update={"candidates": 1})
+"""Without rivals, so that the order of the ways shows."""
+
+
 def situation(*findings: Finding, **changes) -> Situation:
-    preset = changes.pop("preset", load_preset("balanced"))
+    preset = changes.pop("preset", ONE_BY_ONE)
     given = {"preferences": TABLE, "cards": CARDS} | changes
     return Situation(report=ConditionReport(findings=findings), preset=preset, **given)
 
@@ -87,7 +91,7 @@ def test_one_composed_call_names_everything_from_the_original() -> None:
 def test_a_specialist_that_measured_better_takes_its_kind() -> None:
     (call,) = plan(situation(HAZE)).calls
     assert call.restorer == "classical-dehaze"
-    preset = load_preset("balanced").model_copy(update={"specialist_margin": 2.5})
+    preset = ONE_BY_ONE.model_copy(update={"specialist_margin": 2.5})
     (call,) = plan(situation(HAZE, preset=preset)).calls
     assert call.restorer == "llmra"
 
@@ -95,7 +99,7 @@ def test_a_specialist_that_measured_better_takes_its_kind() -> None:
 def test_kinds_that_stand_together_go_to_the_lead_unless_a_specialist_is_far_better() -> None:
     (call,) = plan(situation(NOISE, HAZE)).calls
     assert (call.restorer, set(call.kinds)) == ("llmra", {Kind.NOISE, Kind.HAZE})
-    preset = load_preset("balanced").model_copy(update={"composite_margin": 0.1})
+    preset = ONE_BY_ONE.model_copy(update={"composite_margin": 0.1})
     (first,) = plan(situation(NOISE, HAZE, preset=preset)).calls
     assert (first.restorer, first.kinds) == ("llmra", (Kind.NOISE,))
     done = attempt("a1", first, accepted=True, left=(gone(NOISE, 2), HAZE))
@@ -163,7 +167,7 @@ def test_a_failed_tool_gives_way_to_the_next() -> None:
 
 
 def test_a_refused_composite_falls_back_to_one_kind_at_a_time() -> None:
-    preset = load_preset("balanced").model_copy(update={"blends": ()})
+    preset = ONE_BY_ONE.model_copy(update={"blends": ()})
     (call,) = plan(situation(NOISE, JPEG, preset=preset)).calls
     refused = attempt("a1", call, accepted=False, fault="strong")
     (other,) = plan(situation(NOISE, JPEG, preset=preset, attempts=(refused,))).calls
@@ -189,10 +193,56 @@ def test_complete_is_left_alone() -> None:
     assert result.reason == "what was found is treated"
 
 
-def test_two_candidates_are_two_ways() -> None:
-    (first, second) = plan(situation(NOISE, preset=load_preset("perceptual"))).calls
-    assert {first.restorer, second.restorer} == {"llmra", "classical-nlm"}
-    assert len(plan(situation(NOISE, preset=load_preset("perceptual"), room=1)).calls) == 1
+LOOKS = card(name="mofe-ir", title="looks", treats=tuple(Kind), prompt_style="mofe", looks=True)
+RIVALS = ONE_BY_ONE.model_copy(update={"candidates": 4})
+
+
+def test_rivals_are_other_ways_the_likeliest_first() -> None:
+    (first, second) = plan(
+        situation(NOISE, preset=ONE_BY_ONE.model_copy(update={"candidates": 2}))
+    ).calls
+    assert [first.restorer, second.restorer] == ["llmra", "classical-nlm"]
+
+
+def test_what_was_hinted_at_is_treated_by_a_rival_and_one_that_looks_is_another() -> None:
+    hint = HAZE.model_copy(update={"confidence": 0.4})
+    cards = {**CARDS, "mofe-ir": LOOKS}
+    calls = plan(situation(NOISE, hint, preset=RIVALS, cards=cards)).calls
+    assert [str(call) for call in calls] == [
+        "llmra(noise=30) on original",
+        "llmra(noise=30, haze=1.2) on original",
+        "mofe-ir(noise=30, others) on original",
+        "classical-nlm(noise=30) on original",
+    ]
+    assert [call.prompt.blind for call in calls] == [False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [
+        HAZE.model_copy(update={"confidence": 0.2}),
+        HAZE.model_copy(update={"confidence": 0.4, "value": 0.2}),
+        NOISE.model_copy(update={"kind": Kind.MASK, "value": 0.1, "confidence": 0.4}),
+    ],
+)
+def test_a_hint_that_nobody_believes_or_minds_or_that_is_left_alone_makes_no_rival(
+    hint: Finding,
+) -> None:
+    named = {kind for c in plan(situation(NOISE, hint, preset=RIVALS)).calls for kind in c.kinds}
+    assert named == {Kind.NOISE}
+
+
+def test_a_hint_alone_is_no_reason_to_treat() -> None:
+    assert plan(situation(HAZE.model_copy(update={"confidence": 0.4}), preset=RIVALS)).calls == ()
+
+
+def test_rivals_that_lost_on_a_piece_come_back_when_the_winner_is_refused() -> None:
+    calls = plan(situation(NOISE, preset=RIVALS)).calls
+    preset = RIVALS.model_copy(update={"blends": ()})
+    refused = attempt("a1", calls[1], accepted=False, fault="strong")
+    again = plan(situation(NOISE, preset=preset, attempts=(refused,))).calls
+    assert calls[0] in again
+    assert not any(call.same_treatment(calls[1]) for call in again)
 
 
 def test_what_there_is_no_room_for_is_planned_so_that_the_limit_shows() -> None:
@@ -200,10 +250,10 @@ def test_what_there_is_no_room_for_is_planned_so_that_the_limit_shows() -> None:
 
 
 def test_a_refused_second_candidate_is_not_polished_when_the_first_won() -> None:
-    calls = plan(situation(NOISE, preset=load_preset("perceptual"))).calls
+    calls = plan(situation(NOISE, preset=RIVALS)).calls
     won = attempt("a1", calls[0], accepted=True, left=(gone(NOISE, 2),))
     lost = attempt("a2", calls[1], accepted=False, fault="strong")
-    state = situation(NOISE, preset=load_preset("perceptual"), attempts=(won, lost), best="a1")
+    state = situation(NOISE, preset=RIVALS, attempts=(won, lost), best="a1")
     assert plan(state).calls == ()
 
 

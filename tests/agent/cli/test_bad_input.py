@@ -154,6 +154,7 @@ def test_a_folder_that_takes_no_files(run, tmp_path, noisy_png, read_only) -> No
         (["train", "llmra", "--data", ".", "--out", "o", "--config", "big"], ["big", "compact"]),
         (["train", "llmra", "--data", ".", "--out", "o"], ["no training images"]),
         (["train", "estimator", "--data", ".", "--out", "o", "--stage", "2"], ["--stage"]),
+        (["train", "gain", "--data", ".", "--out", "o", "--config", "paper"], ["gain", "--config"]),
         (["train", "llmra", "--data", ".", "--out", "o", "--vlm", "embedded"], ["--vlm"]),
         (["train", "nope", "--data", ".", "--out", "o"], ["nope", "llmra"]),
         (["nope"], ["nope"]),

@@ -92,11 +92,19 @@ class Estimator(nn.Module):
             nn.Linear(hidden, 2 * kinds + 1),
         )
 
-    def forward(self, crops: Tensor, thumbnail: Tensor) -> Reading:
-        """Read (B, N, 3, h, w) crops and (B, 3, THUMBNAIL, THUMBNAIL)."""
+    def features(self, crops: Tensor, thumbnail: Tensor) -> Tensor:
+        """What the head sees of (B, N, 3, h, w) crops and (B, 3, THUMBNAIL, THUMBNAIL): (B, `width`)."""
         b, n = crops.shape[:2]
         fine = pooled(self.fine(F.pixel_unshuffle(with_detail(crops.flatten(0, 1)), 4)))
         coarse = pooled(self.coarse(F.pixel_unshuffle(with_detail(thumbnail), 2)))
-        out = self.head(torch.cat([fine.view(b, n, -1).mean(1), coarse], dim=1))
+        return torch.cat([fine.view(b, n, -1).mean(1), coarse], dim=1)
+
+    def forward(self, crops: Tensor, thumbnail: Tensor) -> Reading:
+        """Read (B, N, 3, h, w) crops and (B, 3, THUMBNAIL, THUMBNAIL)."""
+        return self.read(self.features(crops, thumbnail))
+
+    def read(self, features: Tensor) -> Reading:
+        """The head's reading of `features`."""
+        out = self.head(features)
         k = len(Kind)
         return Reading(out[:, :k], out[:, k : 2 * k].sigmoid(), out[:, 2 * k].sigmoid())

@@ -1,0 +1,127 @@
+"""Trying a step's candidates on a piece of the photo, so that only the most promising one is made in full.
+
+The piece is at native resolution, from the middle: damage is nearly everywhere alike, and a tool takes a fraction of its time there. A candidate
+that leaves some of what was found is tried with the steps that would follow it. What the gain network expects chooses; what is chosen is made,
+measured and judged in full like any other candidate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from conservator.agent.calling import called, names_the_device
+from conservator.agent.context import CancelSignal, ToolBench
+from conservator.agent.saving import artifact_samples
+from conservator.agent.sessions import unit_range
+from conservator.policies.planner import followers
+from conservator.restorers.errors import CancelledError, ConservatorError
+from conservator.tools.gain import LEAST_SIDE, Gain, estimate_gain
+
+if TYPE_CHECKING:
+    from conservator.agent.context import RunContext
+    from conservator.agent.state import RunState
+    from conservator.policies.attempt import ToolCall
+    from conservator.policies.planner import Situation
+    from conservator.tools.look import Pixels
+
+__all__ = ["PIECE", "chosen"]
+
+PIECE = 320
+"""Side of the piece, px."""
+
+
+@dataclass(frozen=True)
+class _PieceBench(ToolBench):
+    """The workbench of a tool that works on a piece, whatever node it asks for."""
+
+    piece: Pixels
+
+    def pixels(self, node: str) -> Pixels:
+        return self.piece
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A candidate with the steps that would follow it, and what is expected of them together."""
+
+    call: ToolCall
+    then: tuple[ToolCall, ...]
+    gain: Gain
+
+    def __str__(self) -> str:
+        steps = " + ".join(step.words for step in (self.call, *self.then))
+        return f"{steps} {self.gain.psnr:+.1f}"
+
+
+def chosen(
+    calls: Sequence[ToolCall], situation: Situation, state: RunState, context: RunContext
+) -> tuple[tuple[ToolCall, ...], int]:
+    """The call that gains most on the piece, and how many calls were made there.
+
+    Blends of what is there already cost nothing to make and are left as they are; so is everything where there is no choice, or the picture is too
+    small to tell. A call that fails on the piece goes last, and fails again where it is recorded.
+
+    Raises:
+        CancelledError: the caller asked to stop, or the time is up.
+        BackendMissingError: the caller asked for a device that is not there.
+    """
+    rivals = [call for call in calls if call.calls_tool]
+    if len(rivals) < 2 or min(context.picture.pixels.shape[:2]) < LEAST_SIDE:
+        return tuple(calls), 0
+    tried: list[_Tried] = []
+    failed: list[ToolCall] = []
+    count = 0
+    for call in rivals:
+        before = _piece(context.pixels(state["attempts"], call.source))
+        then = followers(situation, call)
+        made: Pixels | None = before
+        for step in (call, *then):
+            if made is not None:
+                made, count = _made(step, made, state, context), count + 1
+        if made is None or made.shape != before.shape:
+            failed.append(call)
+            continue
+        with context.timed("metrics"):
+            tried.append(_Tried(call, then, estimate_gain(before, made)))
+    if not tried:
+        return tuple(calls), count
+    # The estimate errs by more than a decibel; what measured best over many photos yields to a clear difference only.
+    lead, margin = situation.preferences.lead, situation.preset.rival_margin
+
+    def merit(one: _Tried) -> float:
+        favoured = one.call == rivals[0] or one.call.restorer == lead
+        return one.gain.psnr + (margin if favoured else 0.0)
+
+    tried.sort(key=merit, reverse=True)
+    first, *others = tried
+    words = f"{first} dB expected on a piece" + "".join(f"; {other}" for other in others)
+    best = first.call.model_copy(update={"trial": words})
+    blends = (call for call in calls if not call.calls_tool)
+    return (best, *blends, *failed), count
+
+
+def _made(call: ToolCall, piece: Pixels, state: RunState, context: RunContext) -> Pixels | None:
+    """The piece as a call makes it, as it would be kept; None where the tool fails."""
+    signal = CancelSignal(context.cancel, deadline=lambda: context.clock.remaining_seconds() <= 0)
+    attempts = tuple(state["attempts"])
+    bench = _PieceBench(context, attempts, "", signal, lambda done, total: None, piece)
+    try:
+        treated = called(call, bench, "trial")
+    except CancelledError:
+        raise
+    except ConservatorError as error:
+        if names_the_device(error, context):
+            raise
+        return None
+    context.count("restorers", treated.seconds)
+    context.count("loading", treated.loading_seconds)
+    return unit_range(artifact_samples(context.picture, treated.pixels))
+
+
+def _piece(pixels: Pixels) -> Pixels:
+    """The middle, on JPEG's grid."""
+    height, width = pixels.shape[:2]
+    top, left = (max(0, (n - PIECE) // 2) // 8 * 8 for n in (height, width))
+    return pixels[top : top + PIECE, left : left + PIECE]

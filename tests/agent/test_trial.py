@@ -1,0 +1,104 @@
+"""Rivals are tried on a piece of the photo; only the most promising one is made."""
+
+import numpy as np
+import pytest
+from skimage import data
+
+from conservator import restore
+from conservator.agent import trial
+from conservator.policies.preset import Preset, load_preset
+from conservator.tools.gain import Gain
+
+NOISY = np.clip(
+    data.astronaut()[:360, :480].astype(np.float32)
+    + np.random.default_rng(0).normal(0, 28, (360, 480, 3)),
+    0,
+    255,
+).astype(np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def shipped_preferences(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CONSERVATOR_PREFERENCES")
+
+
+def rivals(count: int) -> Preset:
+    return load_preset("balanced").model_copy(update={"candidates": count})
+
+
+def expecting(monkeypatch: pytest.MonkeyPatch, *gains: float) -> list[tuple[int, ...]]:
+    """The gain network says these, one after the other, on pieces; returns the shapes it was shown."""
+    left, shapes = list(gains), list[tuple[int, ...]]()
+
+    def said(before: np.ndarray, after: np.ndarray) -> Gain:
+        shapes.append(after.shape)
+        return Gain(psnr=left.pop(0), spread=0.5, ssim=0.0)
+
+    monkeypatch.setattr(trial, "estimate_gain", said)
+    return shapes
+
+
+def test_the_most_promising_rival_is_the_only_one_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shapes = expecting(monkeypatch, 2.0, 4.5, 3.0)
+    result = restore(NOISY, policy=rivals(3), max_tools=1)
+    assert shapes == [(trial.PIECE, trial.PIECE, 3)] * 3
+    (attempt,) = result.attempts
+    assert result.spent.trials == 3
+    assert result.spent.tools == 1
+    first, *others = attempt.call.trial.split("; ")
+    assert first == f"{attempt.call.words} +4.5 dB expected on a piece"
+    assert [other.split()[-1] for other in others] == ["+3.0", "+2.0"]
+
+
+def test_without_rivals_nothing_is_tried() -> None:
+    result = restore(NOISY, policy=rivals(1))
+    assert result.spent.trials == 0
+    assert all(attempt.call.trial == "" for attempt in result.attempts)
+
+
+def test_a_picture_too_small_to_tell_is_treated_without_a_trial() -> None:
+    tiny = NOISY[:24, :200]
+    asked = {"policy": rivals(3), "targets": "noise<=low", "max_tools": 2}
+    result = restore(tiny, **asked)
+    assert result.spent.trials == 0
+    assert result.spent.tools == len(result.attempts) <= 2
+
+
+def test_a_dry_run_tries_nothing() -> None:
+    result = restore(NOISY, policy=rivals(3), dry_run=True)
+    assert result.spent.trials == result.spent.tools == 0
+    assert len(result.planned) == 3
+
+
+def test_a_rival_that_fails_is_recorded_and_the_next_one_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from conservator.restorers.errors import RestorerError
+    from conservator.restorers.llmra.restorer import LLMRARestorer
+
+    def broken(*_: object, **__: object) -> None:
+        raise RestorerError("out of order")
+
+    monkeypatch.setattr(LLMRARestorer, "restore_tile", broken)
+    result = restore(NOISY, policy=rivals(2))
+    failed = [a for a in result.attempts if a.status == "failed"]
+    assert [a.call.restorer for a in failed] == ["llmra"]
+    assert "out of order" in failed[0].error
+    assert result.steps
+    assert all(step.call.restorer != "llmra" for step in result.steps)
+
+
+def test_time_that_runs_out_in_a_trial_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    def slow(*_: object, **__: object) -> Gain:
+        time.sleep(1.2)
+        return Gain(psnr=3.0, spread=0.5, ssim=0.0)
+
+    restore(NOISY[:64, :64], policy=rivals(1))
+    monkeypatch.setattr(trial, "estimate_gain", slow)
+    result = restore(NOISY, policy=rivals(3), max_seconds=2.0)
+    assert result.limit == "seconds"
+    assert np.array_equal(result.array, NOISY.astype(np.float32) / 255) or result.steps
