@@ -253,11 +253,11 @@ def _composed(
         and finding.confidence >= preset.hint_confidence
     }
     card = _usable(situation).get(situation.preferences.lead)
-    both = {**found, **hints}
-    if card is None or not (card.ready() and set(both) & set(card.treats)):
+    if card is None or not card.ready() or card.scale != 1:
         return None
-    named = [both[kind] for kind in in_treatment_order(both) if kind in card.treats]
-    return _new(_call(situation, card.name, named), situation, planned)
+    both = {**found, **hints}
+    named = [both[kind] for kind in in_treatment_order(both) if _helps(card, both[kind], situation)]
+    return _new(_call(situation, card.name, named), situation, planned) if named else None
 
 
 def _looking(
@@ -265,17 +265,20 @@ def _looking(
 ) -> ToolCall | None:
     """A restorer that sees for itself what is wrong, told what was found; None without one."""
     card = next((c for c in _usable(situation).values() if c.looks and c.ready()), None)
-    if card is None:
+    if card is None or not any(_helps(card, finding, situation) for finding in remaining):
         return None
     named = [finding for finding in remaining if finding.kind in card.treats]
-    gains = [situation.preferences.gain(card.name, f.kind, f.level) for f in named]
-    if not any(gain is None or gain > 0 for gain in gains):
-        return None
     call = _call(situation, card.name, named)
     prompt = call.prompt.model_copy(update={"blind": True})
     reason = f"{call.rationale}, which looks for the rest itself"
     call = call.model_copy(update={"prompt": prompt, "rationale": reason})
     return _new(call, situation, planned)
+
+
+def _helps(card: RestorerCard, finding: Finding, situation: Situation) -> bool:
+    """Whether a restorer treats a kind and was not measured to harm there."""
+    gain = situation.preferences.gain(card.name, finding.kind, finding.level)
+    return finding.kind in card.treats and (gain is None or gain > 0)
 
 
 def _new(call: ToolCall, situation: Situation, planned: Sequence[ToolCall]) -> ToolCall | None:

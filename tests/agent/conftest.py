@@ -10,7 +10,7 @@ from PIL import Image
 from skimage import data
 
 from conservator import RestorationResult, restore
-from conservator.policies.preset import Preset, load_preset
+from conservator.policies.preset import GainWeights, Preset, VlmRules, load_preset
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import Kind, Level
 
@@ -37,9 +37,19 @@ def noisy_png(tmp_path: Path, noisy: np.ndarray) -> Path:
 
 @pytest.fixture(scope="session")
 def quick() -> Preset:
-    """The balanced policy, decided by instruments and guards alone, on noise alone."""
-    others = tuple(kind for kind in Kind if kind is not Kind.NOISE)
-    return load_preset("balanced").model_copy(update={"votes": {}, "leave": others})
+    """The balanced policy, decided by instruments and guards alone, on noise alone, without rivals."""
+    balanced = load_preset("balanced")
+    return balanced.model_copy(
+        update={
+            "votes": {},
+            "leave": tuple(kind for kind in Kind if kind is not Kind.NOISE),
+            "candidates": 1,
+            "minimal_estimate": -100.0,
+            "sure_estimate": 1e6,
+            "weights": GainWeights(severity=1.0, votes=0.25, prior=0.05, change=0.2),
+            "vlm": VlmRules(doubt=1e6),
+        }
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

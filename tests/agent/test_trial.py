@@ -49,7 +49,17 @@ def test_the_most_promising_rival_is_the_only_one_made(
     assert result.spent.tools == 1
     first, *others = attempt.call.trial.split("; ")
     assert first == f"{attempt.call.words} +4.5 dB expected on a piece"
-    assert [other.split()[-1] for other in others] == ["+3.0", "+2.0"]
+    assert {other.split()[-1] for other in others} == {"+3.0", "+2.0"}
+
+
+def test_the_first_choice_yields_to_a_clear_difference_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expecting(monkeypatch, 3.0, 4.4)
+    (near,) = restore(NOISY, policy=rivals(2), max_tools=1).attempts
+    expecting(monkeypatch, 3.0, 4.6)
+    (clear,) = restore(NOISY, policy=rivals(2), max_tools=1).attempts
+    assert (near.call.restorer, clear.call.restorer) == ("llmra", "mofe-ir")
 
 
 def test_without_rivals_nothing_is_tried() -> None:

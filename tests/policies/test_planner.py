@@ -221,7 +221,7 @@ def test_what_was_hinted_at_is_treated_by_a_rival_and_one_that_looks_is_another(
     "hint",
     [
         HAZE.model_copy(update={"confidence": 0.2}),
-        HAZE.model_copy(update={"confidence": 0.4, "value": 0.2}),
+        NOISE.model_copy(update={"kind": Kind.RAIN, "value": 25.0, "confidence": 0.4}),
         NOISE.model_copy(update={"kind": Kind.MASK, "value": 0.1, "confidence": 0.4}),
     ],
 )
