@@ -114,7 +114,7 @@ def drill(folder: Path, lessons: Sequence[Lesson], *, steps: int = 60) -> float:
     from conservator.agent.vlm.turns import as_served, turns_of
 
     network = LocalChat(model=str(folder))._network()
-    model, tokens = network.model, network.processor.tokenizer
+    model, tokens = network.model.requires_grad_(True), network.processor.tokenizer
     prepared = []
     for lesson in lessons:
         turns, pictures = turns_of(list(lesson.messages))
