@@ -4,6 +4,8 @@ It decides without a vision-language model, and checks or replaces one where it 
 
 - one composed prompt for the lead restorer, from the ORIGINAL, naming every kind that was found, comes first;
 - a specialist takes a kind over where it measured better than the lead by a margin (`preferences.yaml`);
+- a step may have rivals, which whoever runs the plan tries on a piece: the lead with what was only hinted at, a restorer that looks for itself,
+  the next best (`Preset.candidates`);
 - what was refused as too strong is blended with its source, what was too weak is asked for more strongly, and only then
   does another restorer get its turn;
 - what a treatment brings to light is treated next (rain behind haze, haze behind noise);
