@@ -143,7 +143,7 @@ def judge(
             limit=preset.minimal_votes,
             says=_vote_words(votes, before.scores, after.scores),
         ),
-        *_gain_check(after.gain, preset.minimal_estimate),
+        *_gain_check(after.gain, treated, preset),
     )
     expected = after.gain
     if expected is not None and expected.psnr >= preset.sure_estimate * expected.spread:
@@ -271,8 +271,14 @@ def _guard_checks(
         )
 
 
-def _gain_check(gain: Gain | None, limit: float) -> Iterable[Check]:
+def _gain_check(
+    gain: Gain | None, treated: Mapping[Kind, float], preset: Preset
+) -> Iterable[Check]:
+    """A photo that is dark by intent looks like one that is underexposed, so brightening needs more certainty."""
     if gain is not None:
+        limit = preset.minimal_estimate
+        if Kind.LOW_LIGHT in treated:
+            limit = max(limit, round(preset.brightening_estimate * gain.spread, 4))
         yield Check(
             name="gain",
             passed=gain.psnr >= limit,

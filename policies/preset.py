@@ -147,6 +147,7 @@ class Preset(_Data):
         minimal_rise: severity by which another kind must rise before a rise by a level counts.
         minimal_votes: balance of the metric votes in [-1, 1] below which a candidate is refused.
         minimal_estimate: gain in dB, as the gain network estimates it, below which a candidate is refused.
+        brightening_estimate: times its expected error that the estimated gain must reach where low light was treated.
         sure_estimate: times its expected error that the estimated gain must reach to overrule instruments and votes.
         minimal_gain: gain over the best so far that a candidate needs to replace it.
         specialist_margin: dB by which a specialist's measured gain must exceed the lead's to be called instead.
@@ -181,6 +182,7 @@ class Preset(_Data):
     minimal_rise: float = Field(default=0.1, ge=0, le=1)
     minimal_votes: float = Field(default=0.0, ge=-1, le=1)
     minimal_estimate: float = 0.0
+    brightening_estimate: float = Field(default=2.2, ge=0)
     sure_estimate: float = Field(default=1.5, ge=0)
     minimal_gain: float = 0.0
     specialist_margin: float = Field(default=0.3, ge=0)

@@ -87,6 +87,16 @@ def test_an_expected_loss_refuses_what_instruments_like() -> None:
     assert verdict(NOISY, expecting(better, 3.0), {Kind.NOISE: 25}).gain > 2.5
 
 
+def test_brightening_needs_more_certainty() -> None:
+    dark, bright = measured({Kind.LOW_LIGHT: 1.0}), measured({}, BETTER, SAME)
+    treated = {Kind.LOW_LIGHT: 1.0}
+    assert verdict(dark, expecting(bright, 2.5), treated).accepted
+    refused = verdict(dark, expecting(bright, 1.8), treated)
+    assert [check.name for check in refused.failed()] == ["gain"]
+    noisy = measured({Kind.NOISE: 3}, BETTER, SAME)
+    assert verdict(NOISY, expecting(noisy, 1.8), {Kind.NOISE: 25}).accepted
+
+
 def test_refuses_as_strong_when_another_kind_rises() -> None:
     blurred = measured({Kind.NOISE: 2, Kind.DEFOCUS_BLUR: 3}, BETTER, SAME)
     result = verdict(NOISY, blurred, {Kind.NOISE: 25})
