@@ -75,16 +75,18 @@ def chosen(
     count = 0
     for call in rivals:
         before = _piece(context.pixels(state["attempts"], call.source))
-        then = followers(situation, call)
-        made: Pixels | None = before
-        for step in (call, *then):
-            if made is not None:
-                made, count = _made(step, made, state, context), count + 1
+        made, count = _made(call, before, state, context), count + 1
         if made is None or made.shape != before.shape:
             failed.append(call)
             continue
+        then: list[ToolCall] = []
+        for step in followers(situation, call):
+            after, count = _made(step, made, state, context), count + 1
+            if after is not None and after.shape == before.shape:
+                made = after
+                then.append(step)
         with context.timed("metrics"):
-            tried.append(_Tried(call, then, estimate_gain(before, made)))
+            tried.append(_Tried(call, tuple(then), estimate_gain(before, made)))
     if not tried:
         return tuple(calls), count
     # The estimate errs by more than a decibel; what measured best over many photos yields to a clear difference only.

@@ -197,7 +197,8 @@ def _named(name: str, options: dict[str, str]) -> System:
         case "inspected":
             return _once("llmra", {"text": "inspected"})
         case "fixed-order" | "random-order":
-            return _Plain(partial(_in_order, cards=_ready(), shuffled=name[0] == "r"), ("llmra",))
+            shuffled = name == "random-order"
+            return _Plain(partial(_in_order, cards=_ready(), shuffled=shuffled), ("llmra",))
         case "agent":
             seconds = options.pop("seconds", None)
             return _Agent(

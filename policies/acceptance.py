@@ -145,8 +145,7 @@ def judge(
         ),
         *_gain_check(after.gain, treated, preset),
     )
-    expected = after.gain
-    if expected is not None and expected.psnr >= preset.sure_estimate * expected.spread:
+    if after.gain is not None and after.gain.sure(preset.sure_estimate):
         checks = tuple(
             check.model_copy(update={"overruled": check.name in SOFT and not check.passed})
             for check in checks
@@ -163,11 +162,8 @@ def judge(
         + preset.weights.estimate * (after.gain.psnr if after.gain else 0.0)
         - preset.weights.change * change
     )
-    held = (
-        next(check for check in reversed(checks) if check.passed)
-        if checks[0].overruled
-        else checks[0]
-    )
+    # What overruled stands last.
+    held = checks[-1] if checks[0].overruled else checks[0]
     reason = "; ".join(check.says for check in failed) if failed else held.says
     return Verdict(
         accepted=not failed,

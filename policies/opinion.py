@@ -56,7 +56,7 @@ def with_opinion(
         estimate: the gain network's; where that is sure of a gain, the opinion is recorded only.
     """
     tie = opinion.better == "same" and verdict.gain < rules.tie
-    sure = estimate is not None and estimate.psnr > rules.doubt * estimate.spread
+    sure = estimate is not None and estimate.sure(rules.doubt)
     against = rules.veto and not sure and (opinion.better == "before" or tie)
     says = _words(opinion)
     check = Check(

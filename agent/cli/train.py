@@ -104,7 +104,7 @@ def train(
     (the embedded vision-language model). The
     learning rate falls along the clock, so give the minutes that there are. A run that is stopped goes on with --resume from its last
     checkpoint, at most three minutes old. Stage 2 of llmra first inspects 1200 degraded pictures, which takes minutes of
-    its own; stage 2 of vlm some thousands, and restores a part of them; gain first treats 1500 of them. mofe-ir may start from the weights of llmra.
+    its own; stage 2 of vlm some thousands, and restores a part of them; gain first treats 1300 of them, four ways each. mofe-ir may start from the weights of llmra.
     """
     for folder in (data, validation):
         if folder is not None and not folder.is_dir():

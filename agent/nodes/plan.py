@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from conservator.agent.state import RunState
     from conservator.policies.attempt import DecidedBy
     from conservator.policies.budget import Limit
+    from conservator.policies.planner import Situation
 
 __all__ = ["plan"]
 
@@ -39,7 +40,7 @@ def plan(state: RunState, context: RunContext) -> dict[str, Any]:
         # The answer may have taken the time that its calls would need.
         limit = context.clock.limit(spent)
     if limit is None and not state["dry_run"]:
-        ahead, tried, limit = _tried(ahead, state, context)
+        ahead, tried, limit = _tried(ahead, situation, state, context)
         spent = update.get("spent", spent)
         update["spent"] = spent.model_copy(update={"trials": spent.trials + tried})
     if limit is not None:
@@ -55,18 +56,18 @@ def plan(state: RunState, context: RunContext) -> dict[str, Any]:
     }
 
 
-def _tried(plan: Plan, state: RunState, context: RunContext) -> tuple[Plan, int, Limit | None]:
+def _tried(
+    plan: Plan, situation: Situation, state: RunState, context: RunContext
+) -> tuple[Plan, int, Limit | None]:
     """The plan's most promising candidate, how many were tried for it, and the limit that was reached meanwhile."""
     try:
-        calls, tried = chosen(plan.calls, context.situation(state), state, context)
+        calls, tried = chosen(plan.calls, situation, state, context)
     except CancelledError:
         context.raise_if_cancelled()
         return plan, 0, "seconds"
-    return (
-        plan.model_copy(update={"calls": calls}),
-        tried,
-        context.clock.limit(state["spent"]) if tried else None,
-    )
+    # The trial may have taken the time that making would need.
+    limit = context.clock.limit(state["spent"]) if tried else None
+    return plan.model_copy(update={"calls": calls}), tried, limit
 
 
 def _policy() -> DecidedBy:

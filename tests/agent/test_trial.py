@@ -6,6 +6,7 @@ from skimage import data
 
 from conservator import restore
 from conservator.agent import trial
+from conservator.policies.attempt import ToolCall
 from conservator.policies.preset import Preset, load_preset
 from conservator.tools.gain import Gain
 
@@ -98,6 +99,22 @@ def test_a_rival_that_fails_is_recorded_and_the_next_one_made(
     assert "out of order" in failed[0].error
     assert result.steps
     assert all(step.call.restorer != "llmra" for step in result.steps)
+
+
+def test_a_follower_that_fails_does_not_count_against_its_candidate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dark = (NOISY * 0.35).astype(np.uint8)
+    made = trial._made
+
+    def some(call: ToolCall, *rest: object) -> object:
+        return None if call.restorer == "classical-gamma" else made(call, *rest)
+
+    monkeypatch.setattr(trial, "_made", some)
+    result = restore(dark, policy=rivals(3), max_tools=1)
+    (attempt,) = result.attempts
+    assert attempt.call.trial
+    assert "classical-gamma" not in attempt.call.trial
 
 
 def test_time_that_runs_out_in_a_trial_is_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:

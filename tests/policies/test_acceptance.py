@@ -87,6 +87,17 @@ def test_an_expected_loss_refuses_what_instruments_like() -> None:
     assert verdict(NOISY, expecting(better, 3.0), {Kind.NOISE: 25}).gain > 2.5
 
 
+def test_a_certain_gain_that_is_too_small_is_refused_with_its_own_words() -> None:
+    moved = Guards(structure=0.0, colour=1.0, lowpass=1.0, residual=255)
+    after = measured({Kind.NOISE: 25}, {"piqe": 60.0}, moved)
+    after = after.model_copy(update={"gain": Gain(psnr=0.05, spread=0.01, ssim=0.0)})
+    result = verdict(NOISY, after, {Kind.NOISE: 25})
+    assert {check.name for check in result.failed()} == {
+        "structure", "colour", "lowpass", "residual", "gain",
+    }  # fmt: skip
+    assert "estimated gain +0.1 dB" in result.reason
+
+
 def test_brightening_needs_more_certainty() -> None:
     dark, bright = measured({Kind.LOW_LIGHT: 1.0}), measured({}, BETTER, SAME)
     treated = {Kind.LOW_LIGHT: 1.0}

@@ -41,6 +41,10 @@ class Gain(BaseModel):
     spread: float
     ssim: float
 
+    def sure(self, times: float) -> bool:
+        """Whether the gain is at least so many times its expected error."""
+        return self.psnr >= times * self.spread
+
     def plus(self, later: Gain) -> Gain:
         """What two steps gained together; their errors are taken as independent."""
         return Gain(

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from conservator.restorers import catalog
@@ -23,6 +23,7 @@ from conservator.restorers.degradations.vocabulary import Kind, severity_of, val
 from conservator.restorers.errors import ConservatorError, UsageError
 from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.restorers.training.data import CropBank, Mixture
+from conservator.restorers.training.parts import missing_parts, save_part
 from conservator.restorers.training.validation import psnr
 from conservator.tools.instruments.calibrate import MIXTURE, WholePhotos, handled
 
@@ -67,15 +68,9 @@ def gather(
         seed: of pictures, degradations and treatments.
         say: receives progress, a line at a time.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for part in range(-(-count // _PART)):
-        path = folder / f"candidates-{part:03}.safetensors"
-        if path.is_file():
-            continue
+    for part, path in missing_parts(folder, "candidates", count, _PART):
         made = _part(bank, seed * 1000 + part)
-        written = path.with_name(path.name + ".part")
-        save_file({"before": made.before, "after": made.after, "gains": made.gains}, written)
-        written.replace(path)
+        save_part(path, {"before": made.before, "after": made.after, "gains": made.gains})
         say(f"treated: {(part + 1) * _PART} of {count} pictures")
 
 

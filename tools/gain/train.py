@@ -36,7 +36,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     weights: Path | None = None,
-    pictures: int = 3000,
+    pictures: int = 1300,
     batch: int = 32,
     lr: float = 1e-3,
     seed: int = 0,

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from conservator.agent.vlm.embedded.dialogues import (
@@ -40,6 +39,7 @@ from conservator.restorers.degradations.vocabulary import (
 from conservator.restorers.errors import ConservatorError, UsageError
 from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.restorers.training.data import CropBank
+from conservator.restorers.training.parts import missing_parts, save_part
 
 __all__ = ["Amounts", "Conversation", "gather", "read", "stored"]
 
@@ -129,7 +129,6 @@ def gather(
         seed: the same seed and instruments make the same conversations.
         say: receives progress, a line at a time.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     plans = {
         "looked": (amounts.looked_at, 1),
         "inspected": (amounts.inspected, 2),
@@ -138,10 +137,7 @@ def gather(
     }
     for name, (count, way) in plans.items():
         size = _PART if name != "remarks" else 40 * _PART
-        for part in range(-(-count // size)):
-            path = folder / f"{name}-{part:03}.safetensors"
-            if path.is_file():
-                continue
+        for part, path in missing_parts(folder, name, count, size):
             rng = random.Random(f"{seed} {name} {part}")
             _write(path, _part(bank, name, size, rng, seed=(seed * 1000 + part) * 8 + way))
             say(f"{name}: {min(count, (part + 1) * size)} of {count}")
@@ -258,9 +254,7 @@ def _write(path: Path, dialogues: Iterator[tuple[Dialogue, bool, Case | None]]) 
             }
         )
     stack = torch.stack(views) if views else torch.zeros(0, 3, 1, 1, dtype=torch.uint8)
-    part = path.with_name(path.name + ".part")
-    save_file({"views": stack}, part, metadata={"conversations": json.dumps(rows)})
-    part.replace(path)
+    save_part(path, {"views": stack}, {"conversations": json.dumps(rows)})
 
 
 def _view(block: Mapping[str, Any]) -> Tensor:
