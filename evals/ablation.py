@@ -1,11 +1,10 @@
 """MoFE-IR's ablation on a short, equal budget: plain backbone, + MoFE, + MoFE + MGFB, and the whole without the guided loss.
 
-    python -m conservator.evals.ablation --data TRAIN --images TEST --out ablation.json --work DIR [--minutes N]
+    python -m conservator.evals.ablation --data TRAIN --images TEST --out ablation.json --work DIR [--minutes N | --steps N]
         [--seed N ...] [--variant NAME ...] [--weights W] [--guide G] [--limit N]
 
-Each variant trains for the same minutes from the same start with each seed, and is measured on CDD11's combinations over the middles of
-the test pictures, asked bare and told the truth. The budget is wall time, so nothing else should run beside it; the steps that each run
-made are in the JSON. A run that was stopped goes on in `--work`.
+Each variant trains for the same minutes, or steps, from the same start with each seed, and is measured on CDD11's combinations over the middles of
+the test pictures, asked bare and told the truth. With minutes nothing else should run beside it; the minutes and steps of each run are in the JSON. A run that was stopped goes on in `--work`.
 """
 
 from __future__ import annotations
@@ -156,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--minutes", type=float, default=10.0, help="of each run")
+    parser.add_argument("--steps", type=int, help="of each run, instead of minutes")
     parser.add_argument("--seed", type=int, action="append", help="default: 0 and 1")
     parser.add_argument("--variant", action="append", choices=list(VARIANTS))
     parser.add_argument("--config", default="compact", choices=list(CONFIGS))
@@ -173,7 +173,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stderr.write(json.dumps(rows[-1]) + "\n")
             record = {
                 "provenance": provenance(),
-                "minutes": options.minutes,
+                "budget": {"steps": options.steps}
+                if options.steps
+                else {"minutes": options.minutes},
+                "batch": options.batch,
                 "started_from": options.weights.name if options.weights else "",
                 "pictures": len(shown) // len(cdd11.VARIANTS),
                 "untouched": {"psnr": round(fmean(score.psnr for score in clean), 3)},
@@ -194,6 +197,7 @@ def _run(
         options.data,
         folder,
         minutes=options.minutes,
+        steps=options.steps,
         device="auto",
         resume=True,
         weights=options.weights,

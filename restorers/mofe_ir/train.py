@@ -59,6 +59,7 @@ def train(
     out: Path,
     *,
     minutes: float = 120,
+    steps: int | None = None,
     device: str = "auto",
     resume: bool = False,
     weights: Path | None = None,
@@ -80,6 +81,7 @@ def train(
         data: folder of clean images.
         out: folder of the checkpoint, the logs and the weights.
         minutes: wall time to spend, resumed parts included.
+        steps: to make instead, whatever time they take.
         device: `auto`, `cpu`, `cuda`, ...
         resume: continue from the checkpoint in `out`.
         weights: start from what fits in these: an earlier MoFE-IR's, or LLMRA's.
@@ -130,7 +132,7 @@ def train(
 
     trainer = Trainer(
         model,
-        Budget(minutes=minutes, lr=lr, clip=0.2),
+        Budget(minutes=minutes, steps=steps, lr=lr, clip=0.2),
         out,
         validate=validator(validation, restore, where) if validation is not None else None,
         on_checkpoint=keep,

@@ -1,6 +1,6 @@
 """One training loop for every network: cosine by the clock, EMA, atomic checkpoints, CSV log, resume.
 
-The budget is wall time, because that is what people have: the learning rate falls along `minutes`, and a run that is killed
+The budget is wall time, because that is what people have (or steps, for comparisons): the learning rate falls along it, and a run that is killed
 continues where its last checkpoint stood, time already spent included.
 """
 
@@ -51,6 +51,7 @@ class Budget:
 
     Attributes:
         minutes: of wall time, resumed parts included.
+        steps: where given, as many steps instead of the minutes: for comparisons that another load on the machine must not turn.
         warmup: steps of rising rate after every start.
         checkpoint_s: seconds between checkpoints.
         validate_s: seconds between validations.
@@ -65,6 +66,7 @@ class Budget:
     ema: float = 0.999
     checkpoint_s: float = 180.0
     validate_s: float = 600.0
+    steps: int | None = None
 
 
 class Trainer:
@@ -101,6 +103,8 @@ class Trainer:
     @property
     def progress(self) -> float:
         """Share of the budget that is spent."""
+        if self.budget.steps is not None:
+            return min(1.0, self.step / self.budget.steps)
         return min(1.0, self.spent_s / (self.budget.minutes * 60))
 
     def resume(self) -> bool:

@@ -132,6 +132,19 @@ def test_loop_learns_logs_and_resumes(tmp_path: Path) -> None:
     assert torch.equal(second.model.weight, first.model.weight)
 
 
+def test_a_budget_of_steps_ends_after_as_many_however_the_run_was_cut(tmp_path: Path) -> None:
+    def run(out: Path, steps: int) -> Trainer:
+        torch.manual_seed(0)
+        trainer = Trainer(nn.Linear(4, 1), Budget(minutes=1e-9, steps=steps, warmup=1), out)
+        trainer.resume()
+        trainer.run(_losses(trainer.model))
+        return trainer
+
+    run(tmp_path, 3)
+    assert run(tmp_path, 7).step == 7
+    assert run(tmp_path / "other", 7).step == 7
+
+
 def test_resume_refuses_the_checkpoint_of_another_network(tmp_path: Path) -> None:
     _quadratic(tmp_path, 0.001).save()
     other = Trainer(nn.Linear(5, 1), Budget(minutes=1), tmp_path)
