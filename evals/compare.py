@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from conservator.agent.report.table import Cell, Line, Table
 from conservator.evals.log import RunFolder
 from conservator.evals.metric import higher_is_better, written
 from conservator.evals.run_pictures import RunPictures
 from conservator.evals.sample import AnswerRecord
 from conservator.evals.statistics import Paired, paired
-from conservator.evals.tables import Cell, Line, Table
 from conservator.evals.task import Task
 from conservator.restorers.errors import UsageError
 

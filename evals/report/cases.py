@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from conservator.agent.report.table import Cell, Line, Table
 from conservator.evals.compare import Comparison, Loss
 from conservator.evals.log import RunFolder
 from conservator.evals.metric import higher_is_better, written
@@ -13,7 +14,7 @@ from conservator.evals.report.embedding import Album, Shown, pixels_of
 from conservator.evals.run_pictures import RunPictures
 from conservator.evals.sample import AnswerRecord, Image
 from conservator.evals.summary import UNTOUCHED, gains
-from conservator.evals.tables import Cell, Line, Table, is_ceiling
+from conservator.evals.tables import is_ceiling
 
 __all__ = ["INPUT", "REFERENCE", "Case", "cases_of", "focus_of", "losses_of"]
 

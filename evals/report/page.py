@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import conservator
+from conservator.agent.report.page import template
+from conservator.agent.report.table import Table
 from conservator.evals.compare import Comparison
 from conservator.evals.log import RunFolder
 from conservator.evals.metric import arrow, written
@@ -18,7 +19,6 @@ from conservator.evals.report.embedding import SIDE, Album
 from conservator.evals.sample import AnswerRecord
 from conservator.evals.summary import OVERALL, UNTOUCHED, gains
 from conservator.evals.tables import (
-    Table,
     costs_table,
     failures_table,
     is_ceiling,
@@ -28,10 +28,6 @@ from conservator.evals.tables import (
     systems_table,
 )
 from conservator.evals.task import Task
-from conservator.restorers.errors import BackendMissingError
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 __all__ = ["comparison_page", "report_page"]
 
@@ -58,7 +54,6 @@ def report_page(run: RunFolder, records: Sequence[AnswerRecord], summary: Data, 
     Raises:
         BackendMissingError: jinja2 is not installed.
     """
-    environment = _environment()
     cases, left_out = cases_of(run, records, summary, Album())
     primary = summary["primary"]
     others = [m for m in summary["metrics"] if m != primary]
@@ -73,7 +68,8 @@ def report_page(run: RunFolder, records: Sequence[AnswerRecord], summary: Data, 
         ("What it was measured with", _json(config.get("provenance", {}))),
         ("The task", _json(config.get("task", {}))),
     ]
-    return environment.get_template("report.html.j2").render(
+    page = template(Path(__file__).parent, "report.html.j2", "plots.css")
+    return page.render(
         name=run.path.resolve().name,
         summary=summary,
         wall=_wall(summary),
@@ -98,7 +94,6 @@ def comparison_page(comparison: Comparison) -> str:
     Raises:
         BackendMissingError: jinja2 is not installed.
     """
-    environment = _environment()
     cases, left_out = losses_of(comparison, Album())
     metric = comparison.metric
     facts = []
@@ -115,7 +110,8 @@ def comparison_page(comparison: Comparison) -> str:
             value = f"{'+' if found.difference > 0 else ''}{written(metric, found.difference)}"
             facts.append((f"{name}: {metric} {arrow(metric)}".strip(), value, small))
     tables = [table for table in comparison.tables() if table.lines]
-    return environment.get_template("compare.html.j2").render(
+    page = template(Path(__file__).parent, "compare.html.j2")
+    return page.render(
         first=comparison.first.name,
         second=comparison.second.name,
         facts=facts,
@@ -125,28 +121,6 @@ def comparison_page(comparison: Comparison) -> str:
         left_out=left_out,
         metric=metric,
     )
-
-
-def _environment() -> Environment:
-    try:
-        from jinja2 import Environment, FileSystemLoader, StrictUndefined
-        from markupsafe import Markup
-    except ImportError as error:
-        raise BackendMissingError(
-            "an HTML page needs jinja2; pip install jinja2, or export to csv or markdown"
-        ) from error
-    folder = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["version"] = conservator.__version__
-    for name, file in (("style", "style.css"), ("script", "page.js")):
-        environment.globals[name] = Markup((folder / file).read_text(encoding="utf-8"))
-    return environment
 
 
 def _wall(summary: Data) -> list[str]:

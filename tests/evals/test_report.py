@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conservator.agent.report import page
 from conservator.evals.compare import Side, compare
 from conservator.evals.export import export
 from conservator.evals.report import embedding, plots
@@ -232,6 +233,7 @@ def test_many_samples_do_not_swell_the_page() -> None:
 
 
 def test_templates_ship_with_the_package() -> None:
-    folder = Path(embedding.__file__).parent
-    names = {path.name for path in folder.iterdir()}
-    assert {"base.html.j2", "report.html.j2", "compare.html.j2", "style.css", "page.js"} <= names
+    names = {path.name for path in Path(embedding.__file__).parent.iterdir()}
+    assert {"report.html.j2", "compare.html.j2", "plots.css"} <= names
+    shared = {path.name for path in Path(page.__file__).parent.iterdir()}
+    assert {"base.html.j2", "parts.html.j2", "style.css", "page.js"} <= shared
