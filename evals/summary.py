@@ -95,7 +95,7 @@ def summarise(
     Args:
         records: every answer of the run, in any order.
         task: names rows, groups and the primary metric.
-        config: of the run; its `systems` give the order.
+        config: of the run; its `systems` give the order, its `provenance` says with what it was measured.
     """
     asked = (config or {}).get("systems", ())
     book = _Book(tuple(records), task, tuple(s for s in asked if isinstance(s, str)))
@@ -124,6 +124,8 @@ def summarise(
         "failures": failures,
         "cost": {system: _cost(book.answers[system].values()) for system in book.systems},
     }
+    if measured := (config or {}).get("provenance"):
+        data["measured"] = measured
     if any(record.findings for record in records):
         from conservator.evals.perception import table
 

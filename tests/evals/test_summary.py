@@ -72,6 +72,12 @@ def test_rows_groups_and_overall() -> None:
     assert list(summary["metrics"]) == ["psnr", "lpips"]
 
 
+def test_a_summary_says_with_what_it_was_measured() -> None:
+    at = {"revision": "abc1234", "hardware": {"cores": 2}}
+    assert summarise(records(), TASK, {"provenance": at})["measured"] == at
+    assert "measured" not in summarise(records(), TASK)
+
+
 def test_harm_gain_target_and_share_of_the_oracle() -> None:
     agent = summarise(records(), TASK)["systems"]["agent"]
     # Gains: a +4 -1, b 0 +4 -1, c +1; a tie does no harm.
