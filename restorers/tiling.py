@@ -50,6 +50,7 @@ def spans(
     multiple: int = 1,
     min_side: int = 1,
     scale: int = 1,
+    exact: bool = False,
 ) -> list[Span]:
     """Cut one axis into equal tiles, as few as the largest tile allows.
 
@@ -63,6 +64,7 @@ def spans(
         multiple: starts and lengths are multiples of this.
         min_side: least length.
         scale: output px / input px.
+        exact: every tile is as large as `tile`, even where smaller ones would do, for networks of one size.
     """
     length = _up(max(size, min_side), multiple)
     if tile is None or length <= max(tile, min_side):
@@ -70,7 +72,8 @@ def spans(
     side = max(tile // multiple * multiple, _up(min_side, multiple), multiple)
     overlap = min(overlap, side // 2)
     count = max(2, -(-(length - overlap) // max(side - overlap, 1)))
-    side = _up(-(-(length + (count - 1) * overlap) // count), multiple)
+    if not exact:
+        side = _up(-(-(length + (count - 1) * overlap) // count), multiple)
     stride = _up(-(-(length - side) // (count - 1)), multiple)
     starts = [min(i * stride, length - side) for i in range(count)]
     centres = [(starts[i] + side + starts[i + 1]) / 2 for i in range(count - 1)]

@@ -151,8 +151,13 @@ class Form:
 
 
 @contextmanager
-def explained(model: str | Path, *, allow_download: bool) -> Iterator[None]:
+def explained(model: str | Path, *, allow_download: bool, what: str = "guide") -> Iterator[None]:
     """Tell a model that is not here from a damaged one, whatever transformers raises.
+
+    Args:
+        model: a directory or a hub id.
+        allow_download: whether the hub was asked.
+        what: the model is to its user.
 
     Raises:
         BackendMissingError: a hub's model that is not on this machine, or transformers is missing.
@@ -168,11 +173,11 @@ def explained(model: str | Path, *, allow_download: bool) -> Iterator[None]:
         if isinstance(error, OSError) and not Path(model).expanduser().is_dir():
             remedy = "the hub cannot be reached" if allow_download else "downloads are off"
             raise BackendMissingError(
-                f"guide {str(model)!r} is not on this machine and {remedy}; allow them "
+                f"{what} {str(model)!r} is not on this machine and {remedy}; allow them "
                 "(allow_download=True) or give a directory"
             ) from error
         first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise WeightsError(f"guide {str(model)!r} does not load: {first}") from error
+        raise WeightsError(f"{what} {str(model)!r} does not load: {first}") from error
 
 
 @dataclass

@@ -10,7 +10,7 @@ import torch
 
 from conservator.restorers.errors import WeightsError
 
-__all__ = ["ARCHITECTURE", "network_of", "processor_of"]
+__all__ = ["ARCHITECTURE", "network_of", "processor_of", "without_bar"]
 
 ARCHITECTURE: Final = "qwen2_5_vl"
 
@@ -48,7 +48,7 @@ def network_of(source: str, device: torch.device, *, allow_download: bool = Fals
     from transformers import Qwen2_5_VLForConditionalGeneration
 
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
-    with _without_bar():
+    with without_bar():
         network: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             source, dtype=dtype, local_files_only=not allow_download
         )
@@ -56,7 +56,7 @@ def network_of(source: str, device: torch.device, *, allow_download: bool = Fals
 
 
 @contextmanager
-def _without_bar() -> Iterator[None]:
+def without_bar() -> Iterator[None]:
     """Keep transformers' progress bar off the caller's terminal."""
     from transformers.utils import logging
 

@@ -52,6 +52,7 @@ class Budget:
     Attributes:
         minutes: of wall time, resumed parts included.
         steps: where given, as many steps instead of the minutes: for comparisons that another load on the machine must not turn.
+        betas: of AdamW.
         warmup: steps of rising rate after every start.
         checkpoint_s: seconds between checkpoints.
         validate_s: seconds between validations.
@@ -62,6 +63,7 @@ class Budget:
     lr_end: float = 1e-5
     warmup: int = 200
     weight_decay: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
     clip: float = 1.0
     ema: float = 0.999
     checkpoint_s: float = 180.0
@@ -94,7 +96,11 @@ class Trainer:
         self.ema = copy.deepcopy(model).requires_grad_(False).eval()
         trained = [p for p in model.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(
-            trained, lr=budget.lr, betas=(0.9, 0.999), weight_decay=budget.weight_decay, fused=True
+            trained,
+            lr=budget.lr,
+            betas=budget.betas,
+            weight_decay=budget.weight_decay,
+            fused=True,
         )
         self.step, self.spent_s, self.since_start = 0, 0.0, 0
         self.typical_norm = 0.0

@@ -1,0 +1,268 @@
+"""LM4LV (arXiv 2405.15734): a frozen language model restores visual tokens; two linear adapters and task tokens are all that is trained.
+
+    Human: <Img>{LQ tokens}</Img> {task tokens} Assistant: <Img>{HQ tokens}</Img>
+
+Readings of what the slides leave open:
+
+- The tags are text in the language model's own tokens; the text loss is on those of the answer, `<Img>` and `</Img>`.
+- Visual and task tokens come out of their layers multiplied by the size of the model's word embeddings, so that they begin as large as words.
+- Several tasks run one after the other on the tokens, without a picture in between.
+- A single pass (Figure 5) hears the task before the picture and is read off the picture's own places, since nothing behind them is seen there.
+- Without a language model (Figure 6, Table 3) a token hears its task as the mean of the task's tokens; the transformer as tokens before it.
+
+Ours, in the compact size: the inward adapter sees the code of a place beside each token (`places`). ViT-MAE's tokens tell their place
+themselves; ours, trained under noise, do not waste numbers on it. A token of the answer comes with the place of the one that is to follow,
+so the language model finds the degraded token it needs by likeness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from conservator.restorers.errors import UnknownNameError, WeightsError
+from conservator.restorers.lm4lv.config import ALL_TASKS, LM4LVConfig
+from conservator.restorers.lm4lv.language import LanguageModel
+from conservator.restorers.lm4lv.mae import MAE, Block, place_codes
+from conservator.restorers.prompts.lm4lv import SEQUENCE
+
+__all__ = ["LM4LV", "Adapters", "Frame", "task_numbers"]
+
+_SINGLE_PASS = "Human: {task} <Img>"
+_TEMPERATURE = 30.0
+"""The slowest wave of a place's code is about as long as the grid."""
+
+
+def task_numbers(names: Sequence[str]) -> Tensor:
+    """Places (B,) of task names among `ALL_TASKS`.
+
+    Raises:
+        UnknownNameError: no such task.
+    """
+    for name in names:
+        if name not in ALL_TASKS:
+            raise UnknownNameError("task of lm4lv", name, ALL_TASKS)
+    return torch.tensor([ALL_TASKS.index(name) for name in names])
+
+
+class Adapters(nn.Module):
+    """All that is trained: a linear layer in, one out, the task tokens, and what stands in for a language model in the experiments.
+
+    Attributes:
+        inward: a visual token, and the code of a place, to an embedding.
+        outward: a hidden state to a visual token.
+        tasks: (tasks, tokens, D), zero at the beginning.
+    """
+
+    size: Tensor
+    codes: Tensor
+
+    def __init__(self, config: LM4LVConfig, size: float = 1.0) -> None:
+        super().__init__()
+        mae, width = config.mae, config.llm_width
+        seen = mae.visual_width + config.places
+        self.inward = nn.Linear(seen, width)
+        self.outward = nn.Linear(width, mae.visual_width)
+        self.tasks = nn.Parameter(torch.zeros(len(ALL_TASKS), config.task_tokens, width))
+        self.stand_in = _stand_in(config)
+        nn.init.normal_(self.inward.weight, std=seen**-0.5)
+        nn.init.zeros_(self.inward.bias)
+        nn.init.zeros_(self.outward.bias)
+        self.register_buffer("size", torch.tensor(size))
+        codes = place_codes(mae.grid, config.places, _TEMPERATURE)  # (patches, places)
+        self.register_buffer("codes", codes, persistent=False)
+
+    def told(self, numbers: Tensor) -> Tensor:
+        """The tokens (B, tokens, D) of tasks (B,)."""
+        return self.tasks[numbers] * self.size
+
+    def embedded(self, tokens: Tensor, first: int = 0, *, ahead: bool = False) -> Tensor:
+        """Visual tokens (B, n, W), the `first` and following of their picture, to (B, n, D).
+
+        Args:
+            tokens: class token, then patches.
+            first: number of the first one.
+            ahead: they come with the next token's place instead of their own.
+        """
+        if self.codes.shape[1]:
+            start = first + ahead
+            # The class token has no place, nor has what follows the last patch.
+            padded = F.pad(self.codes, (0, 0, 1, 1))[start : start + tokens.shape[1]]
+            tokens = torch.cat([tokens, padded.to(tokens.dtype).expand(len(tokens), -1, -1)], -1)
+        return self.inward(tokens) * self.size
+
+
+def _stand_in(config: LM4LVConfig) -> nn.Module | None:
+    width = config.llm_width
+    if config.body == "mlp":
+        return nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+    if config.body == "transformer":
+        blocks = (Block(width, max(1, width // 64)) for _ in range(2))
+        return nn.Sequential(*blocks, nn.LayerNorm(width))
+    return None
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """The conversation's words as tokens (T,) each.
+
+    Attributes:
+        opening: before the degraded picture.
+        asking: between picture and task.
+        turn: between task and answer.
+        tag: of the answer, before its picture.
+        close: of the answer, behind it.
+    """
+
+    opening: Tensor
+    asking: Tensor
+    turn: Tensor
+    tag: Tensor
+    close: Tensor
+
+    @classmethod
+    def of(cls, language: LanguageModel) -> Frame:
+        """The template in a model's own tokens."""
+        opening, _, rest = SEQUENCE.partition("<LQ-image>")
+        asking, _, rest = rest.partition("{task}")
+        answer, _, close = rest.partition("<HQ-image>")
+        turn, _, tag = answer.rpartition(" ")
+        return cls(
+            language.ids(opening, start=True),
+            language.ids(asking),
+            language.ids(turn),
+            language.ids(f" {tag}"),
+            language.ids(close),
+        )
+
+
+class LM4LV(nn.Module):
+    """Vision module, adapters, and a language model that is no part of its parameters."""
+
+    def __init__(self, config: LM4LVConfig, language: LanguageModel | None = None) -> None:
+        """Build it.
+
+        Raises:
+            WeightsError: the language model is missing or has another width.
+        """
+        super().__init__()
+        if config.speaks:
+            width = 0 if language is None else language.width
+            if language is None or width != config.llm_width:
+                raise WeightsError(
+                    f"the language model is {width} wide, this size of lm4lv takes {config.llm_width}; "
+                    "give the one that it was trained with"
+                )
+        self.config = config
+        self.language = language
+        self.mae = MAE(config.mae)
+        speaks = language is not None and config.speaks
+        self.adapters = Adapters(config, language.size if language and speaks else 1.0)
+
+    @property
+    def speaker(self) -> LanguageModel:
+        """The language model."""
+        assert self.language is not None
+        return self.language
+
+    @cached_property
+    def frame(self) -> Frame:
+        """The conversation in its tokens."""
+        return Frame.of(self.speaker)
+
+    def forward(self, degraded: Tensor, numbers: Tensor) -> Tensor:
+        """Restore visual tokens (B, N, W) by the tasks (B,), in the way that the configuration says."""
+        if not self.config.speaks:
+            return self._stood_in(degraded, numbers)
+        if self.config.generation == "single-pass":
+            return self.single_pass(degraded, numbers)
+        return self.generate(degraded, numbers)
+
+    def asked(self, degraded: Tensor, numbers: Tensor) -> Tensor:
+        """The conversation up to the answer's picture, (B, T, D)."""
+        frame, adapters = self.frame, self.adapters
+        return self._joined(
+            degraded,
+            frame.opening,
+            adapters.embedded(degraded),
+            frame.asking,
+            adapters.told(numbers),
+            torch.cat([frame.turn, frame.tag]),
+        )
+
+    def teacher_forced(
+        self, degraded: Tensor, numbers: Tensor, fed: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """All tokens of the answer at once, each told the ones before it.
+
+        Args:
+            degraded: visual tokens (B, N, W).
+            numbers: tasks (B,).
+            fed: the answer (B, N, W) as it is told: the true one, or one that the model itself gave.
+
+        Returns:
+            The answer (B, N, W), and the mean cross-entropy of its tags.
+        """
+        frame, n = self.frame, fed.shape[1]
+        asked = self.asked(degraded, numbers)
+        told = self._joined(fed, self.adapters.embedded(fed, ahead=True), frame.close[:-1])
+        hidden = self.speaker.hidden(torch.cat([asked, told], dim=1))
+        start = asked.shape[1] - 1
+        answer = self.adapters.outward(hidden[:, start : start + n])
+        tag, close = len(frame.tag), len(frame.close)
+        words = torch.cat(
+            [hidden[:, start - tag : start], hidden[:, start + n : start + n + close]], dim=1
+        )
+        wanted = torch.cat([frame.tag, frame.close]).to(fed.device).expand(len(fed), -1)
+        text = F.cross_entropy(self.speaker.logits(words).flatten(0, 1), wanted.flatten())
+        return answer, text
+
+    @torch.no_grad()
+    def generate(self, degraded: Tensor, numbers: Tensor) -> Tensor:
+        """The answer (B, N, W) token by token, with a cache of keys and values."""
+        memory = self.speaker.memory()
+        hidden = self.speaker.hidden(self.asked(degraded, numbers), memory)[:, -1:]
+        answer = [self.adapters.outward(hidden)]
+        for place in range(degraded.shape[1] - 1):
+            told = self.adapters.embedded(answer[-1], place, ahead=True)
+            answer.append(self.adapters.outward(self.speaker.hidden(told, memory)))
+        return torch.cat(answer, dim=1)
+
+    def single_pass(self, degraded: Tensor, numbers: Tensor) -> Tensor:
+        """The answer (B, N, W) read off the degraded tokens' own places."""
+        opening, _, tag = _SINGLE_PASS.partition("{task}")
+        language = self.speaker
+        embedded = self._joined(
+            degraded,
+            language.ids(opening, start=True),
+            self.adapters.told(numbers),
+            language.ids(tag),
+            self.adapters.embedded(degraded),
+        )
+        hidden = language.hidden(embedded)[:, -degraded.shape[1] :]
+        return self.adapters.outward(hidden)
+
+    def _stood_in(self, degraded: Tensor, numbers: Tensor) -> Tensor:
+        embedded, told = self.adapters.embedded(degraded), self.adapters.told(numbers)
+        body = self.adapters.stand_in
+        if self.config.body == "transformer" and body is not None:
+            hidden = body(torch.cat([told, embedded], dim=1))[:, told.shape[1] :]
+        else:
+            hidden = embedded + told.mean(dim=1, keepdim=True)
+            hidden = hidden if body is None else body(hidden)
+        return self.adapters.outward(hidden)
+
+    def _joined(self, like: Tensor, *parts: Tensor) -> Tensor:
+        """Words (T,) and embeddings (B, n, D) in a row: (B, all of them, D)."""
+        rows = [
+            part
+            if part.is_floating_point()
+            else self.speaker.embedded(part).expand(len(like), -1, -1)
+            for part in parts
+        ]
+        return torch.cat([row.to(like.device) for row in rows], dim=1)
