@@ -10,11 +10,13 @@ from pathlib import Path
 from threading import Event as Signal
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
+from conservator.agent.approval import Answer, Approver
 from conservator.agent.context import CancelSignal
 from conservator.agent.events import Event, OnEvent, RunFinished
 from conservator.agent.execution import Options, begin, go_on
 from conservator.agent.pictures import ImageLike, picture_from
 from conservator.agent.result import RestorationResult
+from conservator.agent.steering import Steering
 from conservator.policies.preset import Preset
 from conservator.policies.targets import Target
 from conservator.restorers.degradations.vocabulary import ConditionReport
@@ -39,6 +41,9 @@ class RestoreOptions(TypedDict, total=False):
     dry_run: bool
     device: str | None
     vlm: BaseChatModel | str | None
+    approve: str
+    approver: Approver | None
+    steering: Steering | None
 
 
 def restore(
@@ -55,6 +60,9 @@ def restore(
     dry_run: bool = False,
     device: str | None = None,
     vlm: BaseChatModel | str | None = "auto",
+    approve: str = "never",
+    approver: Approver | None = None,
+    steering: Steering | None = None,
     on_event: OnEvent | None = None,
     cancel: Signal | None = None,
 ) -> RestorationResult:
@@ -79,6 +87,10 @@ def restore(
         vlm: who looks, proposes tool calls (checked before they run) and gives an opinion: `embedded`, `local`, `served`,
             a server's URL, a chat model, or None for nobody; by default CONSERVATOR_VLM, else a running server, else
             nobody.
+        approve: ask a person before the first call of the first plan (`plan`), before each call (`each`), or `never`.
+        approver: answers the questions; without one the run ends at the question with the outcome `waiting`, and
+            `resume(run_dir, answer=...)` goes on. Waiting for it takes nothing from `max_seconds`.
+        steering: takes words, pauses and a stop while the run is on.
         on_event: called with each event as it happens.
         cancel: set it to stop at the next tile; Ctrl-C does the same.
 
@@ -99,6 +111,9 @@ def restore(
         dry_run=dry_run,
         device=device,
         vlm=vlm,
+        approve=approve,
+        approver=approver,
+        steering=steering,
     )
     return begin(image, options, on_event=on_event, cancel=cancel)
 
@@ -109,16 +124,24 @@ def resume(
     max_seconds: float | None = None,
     max_tools: int | None = None,
     vlm: BaseChatModel | str | None = "auto",
+    approve: str | None = None,
+    approver: Approver | None = None,
+    answer: Answer | str | None = None,
+    steering: Steering | None = None,
     on_event: OnEvent | None = None,
     cancel: Signal | None = None,
 ) -> RestorationResult:
-    """Go on with a run that was killed, cancelled or met its limit; a finished one gives its result again.
+    """Go on with a run that was killed, cancelled or stopped, met its limit, or waits; a finished one gives its result again.
 
     Args:
         run_dir: the run folder.
         max_seconds: a new budget over the whole run, None for the old one.
         max_tools: the same for restorer calls.
         vlm: as in `restore`, but by default what the run began with; a model of the caller's must be given again.
+        approve: as in `restore`, None for what the run began with.
+        approver: as in `restore`.
+        answer: to the question that the run waits with: an `Answer`, or words as "yes", "skip", "noise=20".
+        steering: as in `restore`.
         on_event: as in `restore`.
         cancel: as in `restore`.
 
@@ -133,6 +156,10 @@ def resume(
         max_seconds=max_seconds,
         max_tools=max_tools,
         vlm=vlm,
+        approve=approve,
+        approver=approver,
+        answer=answer,
+        steering=steering,
     )
 
 

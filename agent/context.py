@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from threading import Event as Signal
 from typing import TYPE_CHECKING
 
-from conservator.agent.events import Event
+from conservator.agent.events import Continued, Event, Paused
 from conservator.agent.sessions import RunFolder, RunRequest
+from conservator.agent.steering import StoppedError
+from conservator.agent.wishes import as_said
 from conservator.policies.attempt import Attempt, find_attempt
 from conservator.policies.budget import BudgetClock, Clock, Spent
 from conservator.policies.planner import Situation
@@ -24,6 +26,7 @@ from conservator.tools.look import Pixels
 
 if TYPE_CHECKING:
     from conservator.agent.state import RunState
+    from conservator.agent.steering import Steering
     from conservator.agent.vlm.exchange import Allowance
     from conservator.agent.vlm.seat import Seat
     from conservator.policies.acceptance import Direction
@@ -68,6 +71,7 @@ class RunContext:
         cancel: the caller's wish to stop.
         emit_event: the listener.
         seat: the vision-language model, None without one.
+        steering: the caller's hand on the run, None without one.
         device: where restorers compute.
     """
 
@@ -83,6 +87,7 @@ class RunContext:
     cancel: CancelSignal
     emit_event: Callable[[Event], None]
     seat: Seat | None = None
+    steering: Steering | None = None
     device: str = "auto"
     seconds: Clock = time.perf_counter
     _timing: dict[str, float] = field(default_factory=dict)
@@ -99,6 +104,25 @@ class RunContext:
         """
         if self.cancel.asked():
             raise CancelledError("the run was cancelled; resume it with its run folder")
+
+    def rest(self) -> None:
+        """Rest at a border between two steps while the caller wants that; the budget's seconds stand still.
+
+        Raises:
+            StoppedError: the caller wants no further step.
+            CancelledError: the caller asked to stop at once.
+        """
+        steering = self.steering
+        if steering is None:
+            return
+        if steering.paused and not steering.stopped:
+            self.emit(Paused)
+            with self.clock.standing():
+                steering.wait(self.cancel.asked)
+            self.raise_if_cancelled()
+            self.emit(Continued)
+        if steering.stopped:
+            raise StoppedError
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -142,7 +166,7 @@ class RunContext:
         report = state["report"]
         if report is None:
             raise RuntimeError("the planner ran before the inspection")
-        return Situation(
+        situation = Situation(
             report=report,
             attempts=tuple(state["attempts"]),
             best=state["best"],
@@ -153,6 +177,7 @@ class RunContext:
             room=self.clock.remaining_tools(state["spent"]),
             seed=self.request.seed,
         )
+        return as_said(situation, state.get("said", ()))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from conservator.agent.recipe import Recipe, recipe_of
 from conservator.policies.attempt import ORIGINAL, chain_of, find_attempt
-from conservator.policies.stopping import Conclusion, conclude
+from conservator.policies.planner import Situation
+from conservator.policies.stopping import Broken, Conclusion, conclude
 from conservator.policies.targets import TargetCheck, check_targets, default_targets
 from conservator.restorers.degradations.vocabulary import ConditionReport
 from conservator.restorers.errors import OutputError
@@ -27,8 +28,8 @@ _CROP_SIDE = 192
 """Two of these fit side by side in half a sheet."""
 
 
-def concluded(state: RunState, context: RunContext, *, cancelled: bool = False) -> Conclusion:
-    """Name the outcome of a run that ends in this state."""
+def concluded(state: RunState, context: RunContext, *, broken: Broken | None = None) -> Conclusion:
+    """Name the outcome of a run that ends in this state, before its end if it is `broken` off."""
     report, situation = state["report"], None
     if report is None:
         return Conclusion(outcome="cancelled", reason="cancelled before the inspection was done")
@@ -36,18 +37,21 @@ def concluded(state: RunState, context: RunContext, *, cancelled: bool = False) 
     plan_reason = "dry run" if context.request.dry_run else state["plan_reason"]
     return conclude(
         situation,
-        _check(state, context, report),
+        _check(state, situation),
         plan_reason=plan_reason,
         limit=state["limit"],
         budget=context.request.budget,
-        cancelled=cancelled,
+        broken=broken,
     )
 
 
-def _check(state: RunState, context: RunContext, report: ConditionReport) -> TargetCheck:
-    preset = context.preset
-    targets = context.targets or default_targets(report.findings, preset)
-    asked = bool(context.targets)
+def _check(state: RunState, situation: Situation) -> TargetCheck:
+    preset, report, asked = situation.preset, situation.report, bool(situation.targets)
+    targets = situation.targets or tuple(
+        target
+        for target in default_targets(report.findings, preset)
+        if target.kind not in situation.settled
+    )
     best = find_attempt(state["attempts"], state["best"])
     baseline = state["baseline"]
     before = {} if baseline is None else baseline.scores

@@ -13,20 +13,26 @@ from conservator.policies.budget import Limit
 from conservator.restorers.degradations.vocabulary import ConditionReport
 
 if TYPE_CHECKING:
+    from conservator.agent.approval import Answer, Question
     from conservator.agent.dialogue.tree import Turn
     from conservator.agent.result import RestorationResult
 
 __all__ = [
+    "ApprovalAsked",
+    "ApprovalGiven",
+    "Continued",
     "Event",
     "Inspected",
     "Judged",
     "LimitReached",
     "OnEvent",
+    "Paused",
     "Planned",
     "RunFinished",
     "RunResumed",
     "RunStarted",
     "Scored",
+    "Steered",
     "ToolFinished",
     "ToolProgressed",
     "ToolStarted",
@@ -84,6 +90,39 @@ class Planned(Event):
     calls: tuple[ToolCall, ...]
     reason: str
     decided_by: DecidedBy
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApprovalAsked(Event):
+    """A person is asked before a call; without an approver the run ends here, waiting."""
+
+    question: Question
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApprovalGiven(Event):
+    """The person answered."""
+
+    answer: Answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Steered(Event):
+    """Words of the caller's were taken up; `lines` say what came of them. What was not `understood` changes nothing."""
+
+    words: str
+    lines: tuple[str, ...]
+    understood: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paused(Event):
+    """The run rests between two steps, as the caller asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continued(Event):
+    """The pause is over."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Event as Signal
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from conservator.agent.approval import Answer, Approver, Asking, Question, checked_approve
 from conservator.agent.context import CancelSignal, RunContext
 from conservator.agent.delivery import (
     concluded,
@@ -18,27 +19,45 @@ from conservator.agent.delivery import (
     final_recipe,
     report_after,
 )
-from conservator.agent.events import Event, OnEvent, RunFinished, RunResumed, RunStarted
+from conservator.agent.events import (
+    ApprovalAsked,
+    ApprovalGiven,
+    Event,
+    OnEvent,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+)
 from conservator.agent.pictures import ImageLike, picture_from
 from conservator.agent.result import RestorationResult, Timing, VlmRecord
 from conservator.agent.sessions import THREAD, RunFolder, RunRequest, free_folder
 from conservator.agent.settings import Settings, load_settings
 from conservator.agent.state import RunState, first_state
+from conservator.agent.steering import Steering, StoppedError
 from conservator.policies.acceptance import Direction
 from conservator.policies.attempt import chain_of
 from conservator.policies.budget import Budget, BudgetClock, Clock
 from conservator.policies.preferences import load_preferences
 from conservator.policies.preset import Preset, load_preset
+from conservator.policies.stopping import Broken
 from conservator.policies.targets import Target, parse_targets, render_targets
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import ConditionReport
-from conservator.restorers.errors import CancelledError, InputError, OutputError, UnknownNameError
+from conservator.restorers.errors import (
+    CancelledError,
+    InputError,
+    OutputError,
+    UnknownNameError,
+    UsageError,
+)
 from conservator.tools.image_io import Picture, content_hash, default_output
 from conservator.tools.image_io.formats import target_format
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.runnables import RunnableConfig
+    from langgraph.graph.state import CompiledStateGraph
+    from langgraph.types import Command
 
 __all__ = [
     "Options",
@@ -50,6 +69,7 @@ __all__ = [
     "vlm_spec",
 ]
 
+_RESUMABLE: Final = ("cancelled", "limit", "stopped", "waiting")
 _DEVICE: Final = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -60,6 +80,7 @@ class Options:
     Attributes:
         writes: write a picture beside an input that is a file, where no output is named.
         suffix: format in which candidates are scored where no picture is written.
+        answer: to the first question, where it is there before the question.
         clock: monotonic seconds.
     """
 
@@ -76,6 +97,10 @@ class Options:
     dry_run: bool = False
     device: str | None = None
     vlm: BaseChatModel | str | None = None
+    approve: str = "never"
+    approver: Approver | None = None
+    answer: Answer | str | None = None
+    steering: Steering | None = None
     clock: Clock = time.monotonic
 
 
@@ -103,9 +128,15 @@ def begin(
         device=checked_device(options.device or settings.device),
         dry_run=options.dry_run,
         vlm=vlm_spec(options.vlm, settings),
+        approve=checked_approve(options.approve),
     )
+    if options.approver is not None and request.approve == "never":
+        raise UsageError(
+            "an approver is asked with approve='plan' or 'each' only; give one of them"
+        )
     options = _seated(options, request, settings)
     folder = _new_folder(request, options, settings)
+    session: _Session | None = None
     try:
         if not folder.temporary:
             folder.write_request(request)
@@ -115,8 +146,9 @@ def begin(
         return session.run(
             on_event, cancel, seconds_before=options.clock() - clock_from, resumed=False
         )
-    except BaseException:
-        folder.discard_unused()
+    except BaseException as error:
+        if session is None or not session.can_go_on(error):
+            folder.discard_unused()
         raise
 
 
@@ -128,23 +160,33 @@ def go_on(
     max_seconds: float | None,
     max_tools: int | None,
     vlm: BaseChatModel | str | None,
+    approve: str | None = None,
+    approver: Approver | None = None,
+    answer: Answer | str | None = None,
+    steering: Steering | None = None,
     clock: Clock = time.monotonic,
 ) -> RestorationResult:
     """Continue a run from its last checkpoint; a finished one gives its result again."""
     settings = load_settings()
     folder = RunFolder.open(run_dir)
-    request = folder.read_request()
+    earlier = request = folder.read_request()
     given = {"max_seconds": max_seconds, "max_tools": max_tools}
     changed = {name: value for name, value in given.items() if value is not None}
     if changed:
         budget = Budget.model_validate({**request.budget.model_dump(), **changed})
         request = request.model_copy(update={"budget": budget})
+    if approve is not None:
+        request = request.model_copy(update={"approve": checked_approve(approve)})
+    if request != earlier:
         folder.write_request(request)
     picture = input_again(request, folder, settings)
     directions = metric_directions()
     targets = _targets(request.targets or None, directions)
     given_vlm = request.vlm if vlm == "auto" else vlm
-    options = _seated(Options(vlm=given_vlm, clock=clock), request, settings)
+    given_options = Options(
+        vlm=given_vlm, approver=approver, answer=answer, steering=steering, clock=clock
+    )
+    options = _seated(given_options, request, settings)
     session = _Session(request, picture, folder, settings, options, targets, directions)
     return session.run(on_event, cancel, seconds_before=0.0, resumed=True)
 
@@ -269,6 +311,7 @@ class _Session:
         self._request, self._picture, self._folder = request, picture, folder
         self._settings, self._options = settings, options
         self._targets, self._directions = targets, directions
+        self._question: Question | None = None
 
     def run(
         self,
@@ -283,31 +326,77 @@ class _Session:
 
         listener = on_event or _nobody
         config = self._config()
+        asks = self._request.approve != "never"
+        heeds = self._options.steering is not None and not self._request.dry_run
         with self._folder.checkpointer() as checkpointer:
-            graph = compile_graph(checkpointer)
+            graph = compile_graph(checkpointer, heeds=heeds, asks=asks)
             earlier = cast("RunState", graph.get_state(config).values) if resumed else None
             spent = seconds_before + (earlier["spent"].seconds if earlier else 0.0)
             context = self._context(listener, cancel, spent)
             entry: RunState | None = None if earlier else first_state(dry_run=self._request.dry_run)
             if earlier and _may_go_on(earlier, context):
-                fresh = {"limit": None, "conclusion": None, "queue": ()}
+                fresh = {"limit": None, "conclusion": None, "queue": (), "exhausted": False}
                 graph.update_state(config, fresh, as_node="judge")
-            interrupted = False
+            if earlier and asks and _unasked(earlier, graph.get_state(config).next):
+                graph.update_state(config, {}, as_node="plan")
+            broken: Broken | None = None
             try:
                 self._announce(context, earlier)
                 if entry is not None or graph.get_state(config).next:
-                    graph.invoke(entry, config, context=context, durability="sync")
+                    broken = self._see_through(graph, entry, config, context)
             except (CancelledError, KeyboardInterrupt):
-                interrupted = True
+                broken = "cancelled"
+            except StoppedError:
+                broken = "stopped"
             state = cast("RunState", {**first_state(), **graph.get_state(config).values})
-            result = self._result(state, context, interrupted=interrupted)
+            result = self._result(state, context, broken=broken)
         context.emit(RunFinished, result=result)
         return result
 
+    def can_go_on(self, error: BaseException) -> bool:
+        """Whether a run that ended with an error is worth resuming: it had a question, or the disk was full."""
+        resumable = self._question is not None or isinstance(error, OutputError)
+        return resumable and not self._folder.temporary
+
+    def _see_through(
+        self,
+        graph: CompiledStateGraph[RunState, RunContext, RunState, RunState],
+        entry: RunState | None,
+        config: RunnableConfig,
+        context: RunContext,
+    ) -> Broken | None:
+        """Run the graph, putting its questions to the caller; how the run was broken off, None when it came to its end.
+
+        A run that is broken off at a question keeps it: it is asked again when the run is resumed.
+        """
+        from langgraph.types import Command
+
+        ask = Asking(self._options.approver, self._options.answer)
+        step: RunState | Command[Any] | None = entry
+        while True:
+            graph.invoke(step, config, context=context, durability="sync")
+            interrupts = graph.get_state(config).interrupts
+            if not interrupts:
+                return None
+            self._question = Question.model_validate(interrupts[0].value)
+            context.emit(ApprovalAsked, question=self._question)
+            with context.clock.standing():
+                answer = ask(self._question)
+            if answer is None:
+                return "waiting"
+            context.emit(ApprovalGiven, answer=answer)
+            if answer.what == "stop":
+                return "stopped"
+            step = Command(resume=answer.model_dump(mode="json"))
+
     def _config(self) -> RunnableConfig:
         # Inspect, plan, finish, and for each attempt at most act, score, judge, plan; each restorer fails at most once.
+        # Heed and approve stand before plan and act; each answer begins a new count.
         attempts = self._request.preset.max_attempts + len(catalog.cards())
-        steps = 8 + 4 * (attempts + 1)
+        steps = 8 + 8 * (attempts + 1)
+        if self._options.steering is not None:
+            # The caller may ask for more.
+            steps *= 10
         return {"configurable": {"thread_id": THREAD}, "recursion_limit": steps}
 
     def _context(self, listener: OnEvent, cancel: Signal | None, spent: float) -> RunContext:
@@ -332,6 +421,7 @@ class _Session:
             cancel=CancelSignal(cancel),
             emit_event=listener,
             seat=seat,
+            steering=self._options.steering,
             device=self._request.device,
         )
 
@@ -348,15 +438,16 @@ class _Session:
             )
 
     def _result(
-        self, state: RunState, context: RunContext, *, interrupted: bool
+        self, state: RunState, context: RunContext, *, broken: Broken | None
     ) -> RestorationResult:
         request, folder = self._request, self._folder
         conclusion = state["conclusion"]
         if conclusion is None:
-            conclusion = concluded(state, context, cancelled=interrupted)
-            if state["report"] is not None and not request.dry_run:
+            conclusion = concluded(state, context, broken=broken)
+            waiting = conclusion.outcome == "waiting"
+            if state["report"] is not None and not request.dry_run and not waiting:
                 deliver(state, context, conclusion)
-        resumable = conclusion.outcome in ("cancelled", "limit") and not request.dry_run
+        resumable = conclusion.outcome in _RESUMABLE and not request.dry_run
         if resumable and folder.temporary:
             # The caller learns of the folder by the result, so it must stay, with its request.
             folder.temporary = False
@@ -371,7 +462,8 @@ class _Session:
         scores_before = {} if baseline is None else dict(baseline.scores)
         measurement = chain[-1].measurement if chain else None
         before = state["report"] or ConditionReport()
-        wrote = not request.dry_run and (bool(chain) or conclusion.outcome != "cancelled")
+        unwritten = ("waiting",) if chain else ("waiting", "cancelled")
+        wrote = not request.dry_run and conclusion.outcome not in unwritten
         result = RestorationResult(
             outcome=conclusion.outcome,
             reason=conclusion.reason,
@@ -391,8 +483,10 @@ class _Session:
             planned=tuple(state["queue"]),
             blocking=conclusion.blocking,
             limit=conclusion.limit,
-            notes=tuple(state["notes"]),
+            notes=(*state["notes"], *self._unheard()),
             vlm=_vlm_record(context, state),
+            said=tuple(state["said"]),
+            question=self._question if conclusion.outcome == "waiting" else None,
             picture=final_picture(state, context),
         )
         if not folder.temporary:
@@ -406,6 +500,14 @@ def _vlm_record(context: RunContext, state: RunState) -> VlmRecord | None:
     if context.seat is None and not state["asked"]:
         return None
     from conservator.agent.prompts import prompts_sha256
+    def _unheard(self) -> tuple[str, ...]:
+        """What the caller said too late."""
+        steering = self._options.steering
+        words = () if steering is None else steering.unheard
+        return tuple(
+            f"{said.strip()!r}: said too late, nothing was to be done any more" for said in words
+        )
+
 
     name = "" if context.seat is None else context.seat.name
     return VlmRecord(model=name, prompts_sha256=prompts_sha256(), asked=state["asked"])
@@ -415,6 +517,11 @@ def _may_go_on(earlier: RunState, context: RunContext) -> bool:
     """Whether a new budget lets a run that ended at its limit go on where it stopped."""
     ended = earlier["limit"] is not None and earlier["conclusion"] is not None
     return ended and context.clock.limit(earlier["spent"]) is None
+
+
+def _unasked(earlier: RunState, following: Sequence[str]) -> bool:
+    """Whether the next call was planned before anybody wanted to be asked."""
+    return tuple(following) == ("act",) and not earlier.get("approved")
 
 
 def _nobody(event: Event) -> None:

@@ -1,8 +1,12 @@
-"""The graph: inspect -> plan -> act -> score -> judge -> (act | plan | finish)."""
+"""The graph: inspect -> plan -> act -> score -> judge -> (act | plan | finish).
+
+Where a caller steers the run, `heed` stands before each plan and each call; where a person is asked, `approve` stands before each call:
+(plan | judge | act) -> heed -> (plan | approve -> act | finish).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,12 +15,20 @@ from langgraph.runtime import Runtime
 
 from conservator.agent.context import RunContext
 from conservator.agent.nodes.act import act
+from conservator.agent.nodes.approve import approve
 from conservator.agent.nodes.finish import finish
+from conservator.agent.nodes.heed import heed
 from conservator.agent.nodes.inspect import inspect
 from conservator.agent.nodes.judge import judge
 from conservator.agent.nodes.plan import plan
 from conservator.agent.nodes.score import score
-from conservator.agent.routing import after_act, after_judge, after_plan
+from conservator.agent.routing import (
+    after_act,
+    after_approve,
+    after_heed,
+    after_judge,
+    after_plan,
+)
 from conservator.agent.state import RunState
 
 if TYPE_CHECKING:
@@ -31,23 +43,39 @@ Node = Callable[[RunState, RunContext], Update]
 
 def compile_graph(
     checkpointer: BaseCheckpointSaver[Any] | None = None,
+    *,
+    heeds: bool = False,
+    asks: bool = False,
 ) -> CompiledStateGraph[RunState, RunContext, RunState, RunState]:
-    """The graph with these checkpoints."""
-    return _built().compile(checkpointer=checkpointer)
+    """The graph with these checkpoints.
+
+    Args:
+        checkpointer: keeps the state after each node; a graph that asks needs one.
+        heeds: take up what the caller says.
+        asks: interrupt before the calls that a person wants to see.
+    """
+    return _built(heeds, asks).compile(checkpointer=checkpointer)
 
 
 @cache
-def _built() -> StateGraph[RunState, RunContext, RunState, RunState]:
-    """Nodes and edges, which are the same for every run."""
+def _built(heeds: bool, asks: bool) -> StateGraph[RunState, RunContext, RunState, RunState]:
+    """Nodes and edges. All nodes are in every graph, so that a run can be resumed by another one than it began with."""
     graph = StateGraph(RunState, context_schema=RunContext)
-    for node in (inspect, plan, act, score, judge, finish):
+    for node in (inspect, plan, act, score, judge, finish, heed, approve):
         graph.add_node(node.__name__, _timed(node))
+    make = "approve" if asks else "act"
+    to_make, to_plan = ("heed", "heed") if heeds else (make, "plan")
+    steps: dict[Hashable, str] = {"act": to_make, "plan": to_plan, "finish": "finish"}
+    ends: dict[Hashable, str] = {"act": to_make, "finish": "heed" if heeds else "finish"}
     graph.add_edge(START, "inspect")
-    graph.add_edge("inspect", "plan")
-    graph.add_conditional_edges("plan", after_plan, ["act", "finish"])
-    graph.add_conditional_edges("act", after_act, ["score", "act", "plan", "finish"])
+    graph.add_edge("inspect", to_plan)
+    graph.add_conditional_edges("plan", after_plan, ends)
+    graph.add_conditional_edges("act", after_act, {"score": "score", **steps})
     graph.add_edge("score", "judge")
-    graph.add_conditional_edges("judge", after_judge, ["act", "plan", "finish"])
+    graph.add_conditional_edges("judge", after_judge, steps)
+    graph.add_conditional_edges("heed", after_heed, {**steps, "act": make, "plan": "plan"})
+    answered: dict[Hashable, str] = {"act": "act", "approve": "approve", "plan": to_plan}
+    graph.add_conditional_edges("approve", after_approve, answered)
     graph.add_edge("finish", END)
     return graph
 
@@ -62,6 +90,8 @@ def _timed(node: Node) -> _GraphNode:
     def run(state: RunState, *, runtime: Runtime[RunContext]) -> dict[str, Any]:
         context = runtime.context
         context.raise_if_cancelled()
+        if node is heed:
+            context.rest()
         context.drain()
         with context.timed(f"node.{node.__name__}"):
             update = dict(node(state, context))

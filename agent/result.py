@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from conservator.agent.recipe import Recipe
 from conservator.agent.vlm.asked import Asked
+from conservator.agent.wishes import Said
 from conservator.policies.attempt import ORIGINAL, Attempt, DecidedBy, ToolCall, chain_of
 from conservator.policies.budget import Limit, Spent
 from conservator.policies.stopping import Outcome
@@ -23,6 +24,8 @@ from conservator.tools.look import Pixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from conservator.agent.approval import Question
 
 __all__ = ["RestorationResult", "Timing", "VlmRecord"]
 
@@ -92,7 +95,7 @@ class RestorationResult:
     """How a run ended, with the picture and everything that led to it.
 
     Attributes:
-        outcome: `met`, `not_met`, `unchanged`, `limit` or `cancelled`.
+        outcome: `met`, `not_met`, `unchanged`, `limit`, `cancelled`, `stopped` by a person, or `waiting` for one.
         reason: one line: what blocks the targets, which limit was reached, why the photo was left as it is.
         path: the file written, None when none was.
         run_dir: the run folder, None when it was a temporary one that is gone.
@@ -108,6 +111,8 @@ class RestorationResult:
         limit: the budget that ended the run.
         notes: what went otherwise than planned.
         vlm: what a vision-language model was asked, and said; None for a run without one.
+        said: words of the user's during the run that it followed.
+        question: what a `waiting` run is asking; `resume(run_dir, answer=...)` goes on.
     """
 
     outcome: Outcome
@@ -130,6 +135,8 @@ class RestorationResult:
     limit: Limit | None = None
     notes: tuple[str, ...] = ()
     vlm: VlmRecord | None = None
+    said: tuple[Said, ...] = ()
+    question: Question | None = None
     picture: Picture = field(repr=False)
 
     @property
@@ -194,6 +201,8 @@ class RestorationResult:
             "blocking": list(self.blocking),
             "limit": self.limit,
             "notes": list(self.notes),
+            "said": [said.model_dump(mode="json") for said in self.said],
+            "question": None if self.question is None else self.question.model_dump(mode="json"),
             "spent": self.spent.model_dump(mode="json"),
             "timing": self.timing.model_dump(mode="json"),
         }

@@ -6,7 +6,7 @@ from typing import Literal
 
 from conservator.agent.state import RunState
 
-__all__ = ["after_act", "after_judge", "after_plan"]
+__all__ = ["after_act", "after_approve", "after_heed", "after_judge", "after_plan"]
 
 
 def after_plan(state: RunState) -> Literal["act", "finish"]:
@@ -30,3 +30,19 @@ def after_judge(state: RunState) -> Literal["act", "plan", "finish"]:
     if state["limit"] is not None:
         return "finish"
     return "act" if state["queue"] else "plan"
+
+
+def after_heed(state: RunState) -> Literal["act", "plan", "finish"]:
+    """Make what is planned; plan where nothing is; end where the last plan was empty and nothing was said since."""
+    if state["dry_run"] or state["limit"] is not None:
+        return "finish"
+    if state["queue"]:
+        return "act"
+    return "finish" if state.get("exhausted") else "plan"
+
+
+def after_approve(state: RunState) -> Literal["act", "approve", "plan"]:
+    """Make what was approved; ask again about what is left of the plan; plan anew where nothing is."""
+    if not state["queue"]:
+        return "plan"
+    return "act" if state.get("approved") else "approve"

@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +75,7 @@ class RunRequest(BaseModel):
 
     format: int = _FORMAT
     input: Path | None
+        approve: when a person is asked before a call.
     input_id: str
     preset: Preset
     targets: str = ""
@@ -92,6 +93,7 @@ class RunFolder:
     """One run's folder; creates and reads the files in it."""
 
     def __init__(self, path: Path, *, temporary: bool = False) -> None:
+    approve: Literal["never", "plan", "each"] = "never"
         """Wrap a folder that exists; a temporary one is removed by `discard`."""
         self.path = path
         self.temporary = temporary

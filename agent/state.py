@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, TypedDict
 from pydantic import BaseModel
 
 from conservator.agent.vlm.asked import Asked
+from conservator.agent.wishes import Heard, Said
 from conservator.policies.acceptance import Check, Measurement, Verdict
 from conservator.policies.attempt import Attempt, DecidedBy, ToolCall
 from conservator.policies.budget import Limit, Spent
@@ -18,7 +19,7 @@ from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.tools.compare import Guards
 from conservator.tools.gain import Gain
 
-__all__ = ["SERIALISED_TYPES", "RunState", "added", "first_state", "told", "upserted"]
+__all__ = ["SERIALISED_TYPES", "RunState", "added", "first_state", "heard", "told", "upserted"]
 
 
 def upserted(old: Sequence[Attempt], new: Sequence[Attempt]) -> tuple[Attempt, ...]:
@@ -51,6 +52,10 @@ class RunState(TypedDict):
         dry_run: plan once, make nothing.
         limit: the budget that ended the search.
         conclusion: how the run ended; None while it goes on.
+        said: words of the user's that count, in the order of saying.
+        exhausted: the last plan was empty, and nothing was said since.
+        approved: the queue may be made without asking.
+        replies: what came of the answer to the last question, for the next one.
     """
 
     report: ConditionReport | None
@@ -67,6 +72,10 @@ class RunState(TypedDict):
     dry_run: bool
     limit: Limit | None
     conclusion: Conclusion | None
+    said: tuple[Said, ...]
+    exhausted: bool
+    approved: bool
+    replies: tuple[str, ...]
 
 
 def first_state(*, dry_run: bool = False) -> RunState:
@@ -86,6 +95,10 @@ def first_state(*, dry_run: bool = False) -> RunState:
         dry_run=dry_run,
         limit=None,
         conclusion=None,
+        said=(),
+        exhausted=False,
+        approved=False,
+        replies=(),
     )
 
 
@@ -104,6 +117,18 @@ def told(state: RunState, asked: Asked) -> dict[str, Any]:
     }
 
 
+def heard(state: RunState, words: str, answer: Heard) -> dict[str, Any]:
+    """The update after words of the user's: what follows from them, and a note of what does not."""
+    update = dict(answer.update)
+    notes = state["notes"]
+    for asked in answer.asked:
+        update |= told({**state, **update}, asked)  # type: ignore[typeddict-item]
+        notes = update["notes"]
+    if not answer.understood:
+        notes = (*notes, *(f"{words.strip()!r}: {line}" for line in answer.lines))
+    return {**update, "notes": notes}
+
+
 SERIALISED_TYPES: Final[tuple[type[BaseModel] | type[Kind] | type[Level], ...]] = (
     Asked,
     Attempt,
@@ -118,6 +143,7 @@ SERIALISED_TYPES: Final[tuple[type[BaseModel] | type[Kind] | type[Level], ...]] 
     Measurement,
     Opinion,
     RestorationPrompt,
+    Said,
     Spent,
     ToolCall,
     Verdict,

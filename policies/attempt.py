@@ -33,6 +33,8 @@ class ToolCall(BaseModel):
         configuration: size of the restorer.
         decided_by: who chose it.
         rationale: one line for people.
+        replaces: accepted attempt whose place it takes where it is accepted itself, whatever the gain: the user asked for the
+            change; "" otherwise.
         trial: what was expected of it and of its rivals on a piece of the photo; "" where it had none.
     """
 
@@ -47,6 +49,7 @@ class ToolCall(BaseModel):
     configuration: str = "compact"
     decided_by: DecidedBy = "policy"
     rationale: str = ""
+    replaces: str = ""
     trial: str = ""
 
     @property
@@ -86,11 +89,12 @@ class Attempt(BaseModel):
 
     Attributes:
         id: `a1`, `a2`, ... in the order of making.
-        status: `made` before it is judged, `judged`, or `failed` when the tool gave an error.
-        artifact: content hash of the candidate's pixels in the run folder, "" when failed.
+        status: `made` before it is judged, `judged`, `failed` when the tool gave an error, or `skipped`, never made, when the
+            user did not want it.
+        artifact: content hash of the candidate's pixels in the run folder, "" when there are none.
         treated: kind -> strength over the whole chain from the original.
         opinion: a vision-language model's, where one was asked.
-        error: one line, "" unless failed.
+        error: one line, "" unless failed or skipped.
         seconds: what the tool took.
         rendered_prompt: what the tool really saw.
         details: the restorer's own record (device, tiles, weights sha256).
@@ -100,7 +104,7 @@ class Attempt(BaseModel):
 
     id: str
     call: ToolCall
-    status: Literal["made", "judged", "failed"]
+    status: Literal["made", "judged", "failed", "skipped"]
     artifact: str = ""
     treated: Mapping[Kind, float] = {}
     measurement: Measurement | None = None

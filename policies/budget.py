@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -60,10 +61,21 @@ class BudgetClock:
         self.budget = budget
         self._clock = clock
         self._start = clock() - seconds_before
+        self._stopped: float | None = None
 
     def elapsed(self) -> float:
-        """Seconds since the run began, without the pauses between its sessions."""
-        return self._clock() - self._start
+        """Seconds since the run began, without the pauses in its sessions and between them."""
+        return (self._clock() if self._stopped is None else self._stopped) - self._start
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """Let no time pass while the block runs: it waits for a person."""
+        self._stopped = self._clock()
+        try:
+            yield
+        finally:
+            self._start += self._clock() - self._stopped
+            self._stopped = None
 
     def remaining_seconds(self) -> float:
         """Seconds left; infinite without a limit, never negative."""

@@ -42,6 +42,8 @@ class Situation(BaseModel):
         targets: the user's, empty when none were given.
         cards: restorers that may be called.
         room: tool calls left in the budget.
+        settled: kinds whose strength the user has set in words; the policy does not ask for more of them.
+        spared: kinds that the user wants left alone; the preset leaves them, too.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,6 +57,8 @@ class Situation(BaseModel):
     cards: Mapping[str, RestorerCard]
     room: float = float("inf")
     seed: int = 0
+    settled: frozenset[Kind] = frozenset()
+    spared: frozenset[Kind] = frozenset()
 
     def bounds(self) -> dict[Kind, Level]:
         """Kind -> level it shall be at or below, the user's before the preset's."""
@@ -91,7 +95,7 @@ def plan(situation: Situation) -> Plan:
     todo = actionable(situation.report, situation.preset, situation.targets)
     if not todo:
         return Plan(reason="nothing found that is certain and bad enough to treat")
-    made = [a for a in situation.attempts if a.status != "failed"]
+    made = [a for a in situation.attempts if a.status not in ("failed", "skipped")]
     left = situation.preset.max_attempts - len(made)
     if left <= 0:
         return Plan(reason=f"{len(made)} attempts made, as many as the policy allows")
@@ -148,7 +152,8 @@ def _weaker(situation: Situation, last: Attempt, family: Sequence[Attempt]) -> T
 def _stronger(situation: Situation, last: Attempt, family: Sequence[Attempt]) -> ToolCall | None:
     card = situation.cards.get(last.call.restorer)
     repeated = sum(1 for a in family if a.call.calls_tool) > 1 or not last.call.calls_tool
-    if card is None or not card.understands_strength or repeated:
+    settled = not situation.settled.isdisjoint(last.call.kinds)
+    if card is None or not card.understands_strength or repeated or settled:
         return None
     prompt = shifted(last.call.prompt, last.call.kinds, situation.preset.strength_step)
     if prompt == last.call.prompt:
@@ -167,7 +172,9 @@ def _remaining(situation: Situation, todo: Sequence[Finding]) -> tuple[Finding, 
     for finding in (*todo, *uncovered(best, todo, situation)):
         if finding.kind in best.treated:
             continue
-        now = _measured(best.measurement, finding.kind) or finding
+        # What the user sees is there, whatever the instruments say.
+        by_user = finding.source == "user"
+        now = finding if by_user else _measured(best.measurement, finding.kind) or finding
         if now.level >= situation.preset.level_needed(finding.kind):
             remaining.append(now)
     return tuple(remaining)
@@ -382,7 +389,8 @@ def _redo(situation: Situation) -> ToolCall | None:
     left_over = [
         f.kind
         for kind in best.treated
-        if (f := _measured(best.measurement, kind)) is not None
+        if kind not in situation.settled
+        and (f := _measured(best.measurement, kind)) is not None
         and f.level > bounds.get(kind, situation.preset.target_level)
         and f.confidence >= situation.preset.confidence_needed(kind)
     ]

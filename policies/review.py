@@ -90,7 +90,7 @@ def review(call: ToolCall, situation: Situation) -> str:
                 f"{kind.value}={strength:g} is far beyond the measured {PARAMETERS[kind].name} "
                 f"{finding.value:.3g}; stay within two levels of it"
             )
-    tried = [a.call for a in situation.attempts]
+    tried = [a.call for a in situation.attempts if a.status != "skipped"]
     repeats = any(
         call.same_treatment(other) and call.prompt == other.prompt and call.blend == other.blend
         for other in tried

@@ -12,9 +12,13 @@ from conservator.policies.planner import Situation, actionable
 from conservator.policies.targets import TargetCheck
 from conservator.restorers.degradations.vocabulary import Level
 
-__all__ = ["Conclusion", "Outcome", "conclude"]
+__all__ = ["Broken", "Conclusion", "Outcome", "conclude"]
 
-Outcome = Literal["met", "not_met", "unchanged", "limit", "cancelled"]
+Broken = Literal["cancelled", "stopped", "waiting"]
+"""How a run ends before its end: `cancelled`, work thrown away; `stopped` by a person between two steps, content with the best so
+far; `waiting` for a person's answer."""
+
+Outcome = Literal["met", "not_met", "unchanged", "limit"] | Broken
 
 
 class Conclusion(BaseModel):
@@ -34,6 +38,13 @@ class Conclusion(BaseModel):
     blocking: tuple[str, ...] = ()
 
 
+_BROKEN = {
+    "cancelled": "cancelled",
+    "stopped": "stopped by you",
+    "waiting": "waiting for an answer",
+}
+
+
 def conclude(
     situation: Situation,
     check: TargetCheck,
@@ -41,7 +52,7 @@ def conclude(
     plan_reason: str = "",
     limit: Limit | None = None,
     budget: Budget | None = None,
-    cancelled: bool = False,
+    broken: Broken | None = None,
 ) -> Conclusion:
     """Name the outcome of a run that ends now.
 
@@ -51,13 +62,14 @@ def conclude(
         plan_reason: why the planner had nothing more.
         limit: the budget that ended the run, if one did.
         budget: its numbers, for the message.
-        cancelled: the caller asked to stop.
+        broken: how it ended before its end, if it did.
     """
     untouched = situation.best == ORIGINAL
     kept = "the input is kept as it is" if untouched else f"kept {situation.best}"
     blocking = check.blocking
-    if cancelled:
-        return Conclusion(outcome="cancelled", reason=f"cancelled; {kept}", blocking=blocking)
+    if broken is not None:
+        reason = f"{_BROKEN[broken]}; {kept}"
+        return Conclusion(outcome=broken, reason=reason, blocking=blocking)
     todo = actionable(situation.report, situation.preset, situation.targets)
     if limit is not None and todo and not (check.met and not untouched):
         allowed = None if budget is None else getattr(budget, f"max_{limit}")
@@ -78,12 +90,17 @@ def conclude(
 
 
 def _why_untouched(situation: Situation, plan_reason: str) -> str:
-    if situation.attempts:
-        last = situation.attempts[-1]
+    if situation.spared:
+        return f"{', '.join(sorted(situation.spared))} left alone, as you said"
+    made = [attempt for attempt in situation.attempts if attempt.status != "skipped"]
+    if situation.attempts and not made:
+        return "what was planned was skipped by you"
+    if made:
+        last = made[-1]
         why = last.error or (last.verdict.reason if last.verdict else "not judged")
         if last.accepted:
             why = f"{why}, but no gain on the whole ({last.gain:+.2f})"
-        return f"none of {len(situation.attempts)} attempts was better; the last one: {why}"
+        return f"none of {len(made)} attempts was better; the last one: {why}"
     unsure = [f for f in situation.report.findings if f.level > Level.ABSENT]
     if not unsure:
         return "nothing found that needs treatment"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from conservator.agent.cli.approving import Person, approve_option
+from conservator.agent.cli.asking import line_from_user
 from conservator.agent.cli.console import bar, emit_path, say
 from conservator.agent.cli.exit_code import ExitCode
 from conservator.agent.cli.interruption import stopping_on_interrupt
@@ -50,6 +52,7 @@ __all__ = ["chat"]
     help="Folder of the session; one that holds a session goes on, without IN. Default: beside IN, photo.session.",
 )
 @vlm_option
+@approve_option
 @click.option("--seed", type=SEED, help="Seed of everything that draws. Default: 0.")
 @device_option
 @overwrite_option
@@ -59,6 +62,7 @@ def chat(
     policy: str | None,
     run_dir: Path | None,
     vlm: str,
+    approve: str,
     seed: int | None,
     device: str | None,
     overwrite: bool,
@@ -73,11 +77,14 @@ def chat(
     ends; the session is kept. When a line fails, the others are done all the same, and the exit code is the last
     failure's.
     """
+    talk = _Talk()
+    person = None if approve == "never" else Person(talk.shown)
+    if person is not None:
+        person.check()
     with bar() as shown:
         shown.stage("starting")
         from conservator.agent.dialogue.opening import open_session
 
-        talk = _Talk()
         session = open_session(
             picture,
             policy=policy,
@@ -87,6 +94,8 @@ def chat(
             run_dir=run_dir,
             device=device,
             vlm=vlm,
+            approve=approve,
+            approver=person,
             on_event=talk.heard,
         )
     with session:
@@ -108,6 +117,10 @@ class _Talk:
         """Show what a turn is at."""
         if self._bar is not None:
             show(event, self._bar)
+
+    def shown(self) -> Bar | None:
+        """What shows it."""
+        return self._bar
 
     def held(self, session: Session) -> ExitCode:
         """Talk until the user ends it; the exit code of the last line that failed."""
@@ -150,32 +163,16 @@ class _Talk:
 def _lines(session: Session) -> Iterator[str]:
     """What the user says, line by line; told back where it does not come from a terminal, so that a log can be read."""
     typed = sys.stdin.isatty()
-    if typed and sys.stdout.isatty():
-        import readline  # noqa: F401  arrow keys and history for input()
     while True:
-        prompt = f"{session.tree.here}> "
         try:
-            if typed and sys.stdout.isatty():
-                line = input(prompt)
-            else:
-                if typed:
-                    click.echo(prompt, err=True, nl=False)
-                line = sys.stdin.readline()
-                if not line:
-                    return
-                if not typed:
-                    say(f"{prompt}{line.strip()}")
-        except EOFError:
-            say()
-            return
+            line = line_from_user(f"{session.tree.here}> ")
         except KeyboardInterrupt:
             if not typed:
                 raise
             say("\nCtrl-D or quit ends; the session is kept")
             continue
-        except UnicodeDecodeError:
-            say("error: a line is not text in this terminal's encoding")
-            continue
+        if line is None:
+            return
         yield line
 
 

@@ -94,6 +94,11 @@ class Bar:
     def advance(self, done: int, total: int) -> None:
         """Say how far the stage is."""
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Out of the way while the block talks."""
+        yield
+
 
 class _TerminalBar(Bar):
     def __init__(self, progress: Any) -> None:
@@ -107,6 +112,14 @@ class _TerminalBar(Bar):
 
     def advance(self, done: int, total: int) -> None:
         self._progress.update(self._task, completed=done, total=total, refresh=True)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        self._progress.stop()
+        try:
+            yield
+        finally:
+            self._progress.start()
 
 
 @contextmanager

@@ -13,5 +13,5 @@ class ExitCode(IntEnum):
     USAGE = 2
     BACKEND_MISSING = 3
     LIMIT = 4
-    """A budget ended the search; the best so far is saved."""
+    """A budget or the user ended the search; the best so far is saved."""
     INTERRUPTED = 130

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["stopping_on_interrupt"]
+__all__ = ["interrupting_at_once", "stopping_on_interrupt"]
 
 _NOTICE = b"\nstopping as soon as the work in hand allows; press Ctrl-C again to stop at once\n"
 
@@ -31,5 +31,18 @@ def stopping_on_interrupt() -> Iterator[threading.Event]:
     before = signal.signal(signal.SIGINT, first)
     try:
         yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def interrupting_at_once() -> Iterator[None]:
+    """Within the block the first Ctrl-C raises KeyboardInterrupt: it only waits for the user."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
     finally:
         signal.signal(signal.SIGINT, before)

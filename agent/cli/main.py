@@ -64,7 +64,7 @@ def cli() -> None:
     Results go to stdout, everything else to stderr.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 a package, model or device is missing, 4 a limit was
-    reached and the best so far is saved, 130 interrupted.
+    reached or you stopped, and the best so far is saved, 130 interrupted.
     """
 
 

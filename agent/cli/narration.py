@@ -66,7 +66,7 @@ def narrated(result: RestorationResult, *, dry_run: bool = False) -> Iterator[st
         yield from columns(_gains(result))
     yield f"Outcome: {_outcome(result)}"
     if result.vlm is not None:
-        said = ", ".join(f"{what} by {_WHO[who]}" for what, who in result.decided.items())
+        said = ", ".join(f"{what} by {_people(who)}" for what, who in result.decided.items())
         yield f"Decided: {said}"
     for note in result.notes:
         yield f"Note: {one_line(note)}"
@@ -77,12 +77,15 @@ def narrated(result: RestorationResult, *, dry_run: bool = False) -> Iterator[st
 
 _WHO = {
     "instruments": "the instruments",
-    "instruments+vlm": "the instruments and the vision-language model",
     "policy": "the policy",
     "vlm": "the vision-language model",
-    "policy+vlm": "the policy and the vision-language model",
     "user": "you",
 }
+
+
+def _people(who: str) -> str:
+    """`policy+vlm` in words."""
+    return " and ".join(_WHO[one] for one in who.split("+"))
 
 
 def _outcome(result: RestorationResult) -> str:

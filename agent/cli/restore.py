@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from conservator.agent.cli.approving import Person, approve_option
 from conservator.agent.cli.console import bar, emit_json, emit_path, say
 from conservator.agent.cli.exit_code import ExitCode
 from conservator.agent.cli.interruption import stopping_on_interrupt
@@ -71,6 +72,7 @@ __all__ = ["code_of", "restore", "tell"]
     help="Folder for report, recipe, sheet and checkpoints. Default: beside the output.",
 )
 @vlm_option
+@approve_option
 @device_option
 @json_option
 @click.option("--dry-run", is_flag=True, help="Inspect and plan only; write nothing.")
@@ -92,6 +94,7 @@ def restore(
     seed: int,
     run_dir: Path | None,
     vlm: str,
+    approve: str,
     device: str | None,
     as_json: bool,
     dry_run: bool,
@@ -106,7 +109,11 @@ def restore(
     if resume:
         _refuse_with_resume(context)
         run_dir = run_dir or _last_run(picture)
+    asks = approve != "never" and not dry_run
     with stopping_on_interrupt() as cancel, bar() as shown:
+        person = Person(lambda: shown)
+        if asks:
+            person.check()
         shown.stage("starting")
         from conservator.agent import api
 
@@ -119,6 +126,8 @@ def restore(
                 max_seconds=max_seconds,
                 max_tools=max_tools,
                 vlm=vlm,
+                approve=approve if _given(context, "approve") else None,
+                approver=person,
                 on_event=listen,
                 cancel=cancel,
             )
@@ -136,6 +145,8 @@ def restore(
                 dry_run=dry_run,
                 device=device,
                 vlm=vlm,
+                approve=approve,
+                approver=person if approve != "never" else None,
                 on_event=listen,
                 cancel=cancel,
             )
@@ -150,16 +161,17 @@ def _refuse_with_resume(context: click.Context) -> None:
         UsageError: options that only a new run takes.
     """
     fixed = ("output", "policy", "targets", "seed", "device", "dry_run", "overwrite")
-    given = [
-        name
-        for name in fixed
-        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-    ]
+    given = [name for name in fixed if _given(context, name)]
     if given:
         listed = ", ".join(
             f"--{name.replace('_', '-')}".replace("targets", "target") for name in given
         )
         raise UsageError(f"{listed} cannot change a run that began; leave it out with --resume")
+
+
+def _given(context: click.Context, name: str) -> bool:
+    """Whether an option is on the command line, be it with its default."""
+    return context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def _last_run(picture: Path) -> Path:
@@ -198,7 +210,8 @@ def tell(result: RestorationResult, picture: Path, *, as_json: bool, dry_run: bo
     if not as_json:
         for line in narrated(result, dry_run=dry_run):
             say(line)
-    if result.outcome in ("cancelled", "limit") and result.run_dir is not None:
+    resumable = result.outcome in ("cancelled", "limit", "stopped", "waiting")
+    if resumable and result.run_dir is not None:
         say(_how_to_go_on(result, picture))
     if as_json:
         emit_json(result.as_dict())
@@ -218,4 +231,5 @@ def code_of(result: RestorationResult) -> ExitCode:
     """The exit code of a run."""
     if result.outcome == "cancelled":
         return ExitCode.INTERRUPTED
-    return ExitCode.LIMIT if result.outcome == "limit" else ExitCode.DONE
+    ended = result.outcome in ("limit", "stopped", "waiting")
+    return ExitCode.LIMIT if ended else ExitCode.DONE

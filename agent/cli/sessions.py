@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from conservator.agent.cli.approving import Person
 from conservator.agent.cli.console import bar, columns, emit, emit_json, emit_path, one_line, say
 from conservator.agent.cli.exit_code import ExitCode
 from conservator.agent.cli.interruption import stopping_on_interrupt
@@ -144,6 +145,7 @@ def resume(
             max_seconds=max_seconds,
             max_tools=max_tools,
             vlm=vlm,
+            approver=Person(lambda: shown),
             on_event=listen,
             cancel=cancel,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from conservator.agent.approval import Approver, checked_approve
 from conservator.agent.dialogue.session import Session
 from conservator.agent.dialogue.state import SessionState, holds_session, read_state, write_state
 from conservator.agent.dialogue.workshop import Workshop
@@ -35,6 +36,8 @@ def open_session(
     run_dir: str | Path | None = None,
     device: str | None = None,
     vlm: BaseChatModel | str | None = "auto",
+    approve: str = "never",
+    approver: Approver | None = None,
     on_event: OnEvent | None = None,
 ) -> Session:
     """Talk about a photo: restore it, say what is not right yet, go back, compare.
@@ -51,6 +54,8 @@ def open_session(
             `session.close()` removes.
         device: `auto`, `cpu`, `cuda`; by default CONSERVATOR_DEVICE or `auto`.
         vlm: as in `restore`; it also reads words that the rules do not understand.
+        approve: as in `restore`, for the automatic runs; what you say in words is done without asking.
+        approver: answers their questions; needed where `approve` is not `never`.
         on_event: called with each event as it happens.
 
     Raises:
@@ -58,13 +63,19 @@ def open_session(
         InputError: the picture cannot be used, or changed since the session began.
         BackendMissingError: the vision-language model that was asked for is not there.
     """
+    if (checked_approve(approve) == "never") != (approver is None):
+        raise UsageError(
+            "a session asks with approve='plan' or 'each' and an approver; give both or neither"
+        )
     settings = load_settings()
     place = None if run_dir is None else Path(run_dir).absolute()
     target = None if output is None else Path(output).absolute()
     if place is not None and holds_session(place):
-        return _again(
-            place, image, policy, seed, target, overwrite, device, vlm, on_event, settings
+        state, workshop = _again(
+            place, image, policy, seed, target, overwrite, device, vlm, settings
         )
+        workshop.approve, workshop.approver = approve, approver
+        return Session(state, workshop, on_event=on_event, fresh=False)
     if image is None:
         where = "" if place is None else f" and {str(place)!r} holds no session"
         raise UsageError(f"no photo was given{where}; give a photo, or the folder of a session")
@@ -91,7 +102,7 @@ def open_session(
     if source is None:
         folder.write_input(picture)
     state = write_state(folder, SessionState(request=request))
-    workshop = Workshop(request, picture, folder, settings, model)
+    workshop = Workshop(request, picture, folder, settings, model, approve, approver)
     return Session(state, workshop, on_event=on_event, fresh=True)
 
 
@@ -104,9 +115,8 @@ def _again(
     overwrite: bool,
     device: str | None,
     vlm: BaseChatModel | str | None,
-    on_event: OnEvent | None,
     settings: Settings,
-) -> Session:
+) -> tuple[SessionState, Workshop]:
     state = read_state(place)
     request = state.request
     if policy is not None and load_preset(policy) != request.preset:
@@ -132,8 +142,7 @@ def _again(
     if request != state.request:
         state = write_state(folder, state.model_copy(update={"request": request}))
     model = _model(vlm, request, settings)
-    workshop = Workshop(request, picture, folder, settings, model)
-    return Session(state, workshop, on_event=on_event, fresh=False)
+    return state, Workshop(request, picture, folder, settings, model)
 
 
 def _check_output(target: Path, *, overwrite: bool) -> None:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Session"]
 
+    from conservator.agent.steering import Steering
 _VISIBLE: Final = 0.6
 """RMS change, of 255, in the place that was meant, below which nobody sees a difference."""
 _LIGHTER: Final = 0.004
@@ -183,7 +184,9 @@ class Session:
             if region is None or wish.changes.get(kind) != "off"
         ]
         artifact = "" if here is None else here.artifact
-        result = self._shop.run(name, artifact, set(left), cancel=signal, emit=self._emit)
+        result = self._shop.run(
+            name, artifact, set(left), cancel=signal, emit=self._emit, steering=steering
+        )
         if here is None:
             self._keep(report=result.before)
         treatment, made = self._shop.after_run(result, name, self._treatment(), self._state.made)
@@ -221,6 +224,7 @@ class Session:
             cancel: as in `restore`.
 
         Raises:
+            steering: takes words, pauses and a stop while the run is on; the words count from then on, as a turn's do.
             PromptError: a place that is not found, or too long a text.
             CancelledError: `cancel` was set.
         """
@@ -250,6 +254,8 @@ class Session:
         return self._grown(
             Turn(
                 id=name,
+                words="; ".join(one.words for one in result.said),
+                wishes=tuple(wish for one in result.said for wish in one.wishes),
                 parent=self.tree.here,
                 instruction="refine",
                 words=words,

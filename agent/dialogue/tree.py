@@ -59,7 +59,7 @@ class Turn(_Data):
         id: `t1`, `t2`, ... in the order of making.
         parent: the node it was asked at.
         instruction: `restore`, the automatic run, or `refine`, the user's words.
-        words: as the user said them; "" for `restore`.
+        words: as the user said them; for `restore` what was said while it ran.
         wishes: how they were read.
         decided_by: who read them, or planned the run's steps.
         treatment: what leads from the untouched input to the picture.

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from conservator.agent.vlm.seat import Seat
 
 __all__ = ["RUNS", "Workshop", "nobody"]
+    from conservator.agent.approval import Approver
 
+    from conservator.agent.steering import Steering
 RUNS = "runs"
 """Folder of the automatic runs, below the session's."""
 
@@ -66,6 +68,8 @@ class Workshop:
 
     request: RunRequest
     picture: Picture
+        approve: when an automatic run asks.
+        approver: whom.
     folder: RunFolder
     settings: Settings
     model: BaseChatModel | None = None
@@ -73,6 +77,8 @@ class Workshop:
     _context: RunContext | None = None
     _ready: dict[tuple[str, str], bool] = field(default_factory=dict)
 
+    approve: str = "never"
+    approver: Approver | None = None
     @property
     def context(self) -> RunContext:
         """What measuring needs, as in a run without limits."""
@@ -235,6 +241,7 @@ class Workshop:
             raise CancelledError("the turn was cancelled; the session is as it was before it")
         return result
 
+        steering: Steering | None = None,
     def after_run(
         self,
         result: RestorationResult,
@@ -244,6 +251,7 @@ class Workshop:
     ) -> tuple[Treatment, dict[str, Made]]:
         """The treatment with the steps of a turn's run, whose pictures are taken over from its folder."""
         kept = dict(made)
+            steering: the caller's hand on the run.
         steps = after_run(result.attempts, result.best, source)
         run = RunFolder(self.folder.path / RUNS / turn)
         for step, attempt in zip(steps, result.steps, strict=True):
@@ -270,4 +278,7 @@ class Workshop:
                 self._ready[key] = True
             except ConservatorError:
                 self._ready[key] = False
+            approve=self.approve,
+            approver=self.approver,
+            steering=steering,
         return self._ready[key]

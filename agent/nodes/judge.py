@@ -37,7 +37,8 @@ def judge(state: RunState, context: RunContext) -> dict[str, Any]:
     )
     best = state["best"]
     leader = find_attempt(attempts, best)
-    lead = 0.0 if leader is None else leader.gain
+    replaces = attempt.call.replaces
+    lead = 0.0 if leader is None or leader.id == replaces else leader.gain
     leads = verdict.accepted and verdict.gain >= lead + context.preset.minimal_gain
     opinion, update = None, dict[str, Any]()
     if leads and (seat := context.seat) is not None:
@@ -51,6 +52,10 @@ def judge(state: RunState, context: RunContext) -> dict[str, Any]:
             leads = verdict.accepted
     if leads:
         best = attempt.id
+    elif replaces:
+        notes = update.get("notes", state["notes"])
+        why = verdict.reason if not verdict.accepted else "no gain on the whole"
+        update["notes"] = (*notes, f"{attempt.call}, as you said, is not kept: {why}")
     judged = attempt.model_copy(update={"status": "judged", "verdict": verdict, "opinion": opinion})
     context.emit(Judged, attempt=attempt.id, verdict=verdict, best=best)
     update |= {"attempts": (judged,), "best": best}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from conservator.agent.events import LimitReached, Planned
 from conservator.agent.state import told
 from conservator.agent.trial import chosen
+from conservator.agent.wishes import planned_as_said
 from conservator.policies import planner
 from conservator.policies.planner import Plan
 from conservator.policies.review import beside
@@ -39,6 +40,10 @@ def plan(state: RunState, context: RunContext) -> dict[str, Any]:
             ahead, decided_by = beside(answer.plan, ahead, situation), "vlm"
         # The answer may have taken the time that its calls would need.
         limit = context.clock.limit(spent)
+    if said := state.get("said", ()):
+        calls, notes = planned_as_said(ahead.calls, situation, said)
+        ahead = ahead.model_copy(update={"calls": calls})
+        update["notes"] = (*update.get("notes", state["notes"]), *notes)
     if limit is None and not state["dry_run"]:
         ahead, tried, limit = _tried(ahead, situation, state, context)
         spent = update.get("spent", spent)
@@ -49,6 +54,7 @@ def plan(state: RunState, context: RunContext) -> dict[str, Any]:
     context.emit(Planned, calls=ahead.calls, reason=ahead.reason, decided_by=decided_by)
     return {
         "queue": ahead.calls,
+        "exhausted": not ahead.calls,
         "plan_reason": ahead.reason,
         "decided_by": decided_by,
         "limit": limit,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from conservator.agent.api import arestore, astream, inspect, restore, resume, stream
+    from conservator.agent.approval import Answer, Question
     from conservator.agent.dialogue.opening import open_session
     from conservator.agent.dialogue.session import Session
     from conservator.agent.errors import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from conservator.agent.recipe import Recipe, replay
     from conservator.agent.result import RestorationResult
     from conservator.restorers.degradations.vocabulary import (
+    from conservator.agent.steering import Steering
         ConditionReport,
         Finding,
         Kind,
@@ -40,6 +42,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BackendMissingError",
+    "Answer",
     "CancelledError",
     "ConditionReport",
     "ConservatorError",
@@ -54,11 +57,13 @@ __all__ = [
     "OutputError",
     "PromptError",
     "Recipe",
+    "Question",
     "RestorationPrompt",
     "RestorationResult",
     "RestorerError",
     "Session",
     "UnknownNameError",
+    "Steering",
     "UsageError",
     "WeightsError",
     "__version__",
@@ -83,11 +88,13 @@ _HOMES = {
     ),
     "conservator.agent.dialogue.opening": ("open_session",),
     "conservator.agent.dialogue.session": ("Session",),
+    "conservator.agent.approval": ("Answer", "Question"),
     "conservator.agent.recipe": ("Recipe", "replay"),
     "conservator.agent.result": ("RestorationResult",),
     "conservator.restorers.degradations.vocabulary": (
         "ConditionReport",
         "Finding",
+    "conservator.agent.steering": ("Steering",),
         "Kind",
         "Level",
     ),

@@ -29,6 +29,18 @@ def test_counts_earlier_sessions_and_not_the_pause_between() -> None:
     assert clock.remaining_seconds() == 0
 
 
+def test_waiting_for_a_person_takes_no_time() -> None:
+    hand = Hand()
+    clock = BudgetClock(Budget(max_seconds=10), clock=hand)
+    hand.now += 4
+    with pytest.raises(ValueError), clock.standing():
+        hand.now += 100
+        assert clock.elapsed() == 4
+        raise ValueError
+    hand.now += 1
+    assert clock.elapsed() == 5
+
+
 def test_tool_calls() -> None:
     clock = BudgetClock(Budget(max_tools=2), clock=Hand())
     assert clock.limit(Spent(tools=1)) is None

@@ -274,6 +274,41 @@ def test_a_target_of_the_users_makes_an_unsure_finding_count() -> None:
     assert plan(situation(gone(unsure, 4), targets=targets)).calls == ()
 
 
+def test_what_the_user_skipped_is_not_planned_again_and_is_nobodys_fault() -> None:
+    preset = load_preset("fast")
+    (call,) = plan(situation(NOISE, preset=preset)).calls
+    skipped = Attempt(id="a1", call=call, status="skipped", error="skipped by you")
+    after = situation(NOISE, preset=preset, attempts=(skipped,))
+    (other,) = plan(after).calls
+    assert not other.same_treatment(call)
+    # It counts neither as an attempt nor as a restorer that fails, and the user may still ask for it.
+    assert preset.max_attempts == 1
+    assert review(call, after) == ""
+    assert conclude(after, UNMET).reason == "what was planned was skipped by you"
+
+
+def test_what_the_user_settled_is_not_asked_for_more_strongly() -> None:
+    (call,) = plan(situation(NOISE)).calls
+    weak = attempt("a1", call, accepted=False, fault="weak")
+    (stronger,) = plan(situation(NOISE, attempts=(weak,))).calls
+    assert stronger.same_treatment(call)
+    settled = situation(NOISE, attempts=(weak,), settled=frozenset({Kind.NOISE}))
+    assert not any(c.same_treatment(call) for c in plan(settled).calls)
+    left = attempt("a1", call, accepted=True, left=(gone(NOISE, 15),))
+    again = situation(NOISE, attempts=(left,), best="a1")
+    assert plan(again).calls != ()
+    assert plan(again.model_copy(update={"settled": frozenset({Kind.NOISE})})).calls == ()
+
+
+def test_what_the_user_sees_is_treated_whatever_the_instruments_say() -> None:
+    seen = HAZE.model_copy(update={"source": "user", "confidence": 1.0})
+    (call,) = plan(situation(NOISE)).calls
+    done = attempt("a1", call, accepted=True, left=(gone(NOISE, 3), gone(HAZE, 0.0)))
+    (hazy,) = plan(situation(NOISE, seen, attempts=(done,), best="a1")).calls
+    assert hazy.kinds == (Kind.HAZE,)
+    assert plan(situation(NOISE, HAZE, attempts=(done,), best="a1")).calls == ()
+
+
 MET, UNMET = TargetCheck(met=True), TargetCheck(met=False, blocking=("noise<=low: noise is high",))
 
 
@@ -292,7 +327,9 @@ def test_conclusions() -> None:
     assert "because" in refused.reason
     assert conclude(situation(), MET).reason == "nothing found that needs treatment"
     assert conclude(situation(), MET, limit="seconds").outcome == "unchanged"
-    assert conclude(kept, MET, cancelled=True).outcome == "cancelled"
+    assert conclude(kept, MET, broken="cancelled").outcome == "cancelled"
+    assert conclude(kept, MET, broken="stopped").reason == "stopped by you; kept a1"
+    assert conclude(kept, MET, broken="waiting").outcome == "waiting"
     asked = situation(NOISE, targets=parse_targets("noise<=low", metrics=()))
     assert conclude(asked, UNMET).outcome == "not_met"
 

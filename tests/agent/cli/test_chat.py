@@ -1,11 +1,7 @@
 """`conservator chat`: piped, at a terminal, interrupted."""
 
 import io
-import os
-import pty
-import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +13,7 @@ from PIL import Image
 
 from conservator import open_session
 from conservator.policies.preset import Preset
+from terminal import Terminal
 
 SOURCE = str(Path(__file__).parents[3] / "src")
 
@@ -114,43 +111,6 @@ def test_nothing_said_leaves_nothing(talk, noisy_png: Path) -> None:
     assert done.code == 2
     assert "keep the grain" in done.err and "nothing to undo" in done.err
     assert list(noisy_png.parent.iterdir()) == [noisy_png]
-
-
-class Terminal:
-    """The command at a terminal of its own."""
-
-    def __init__(self, *words: object) -> None:
-        self._us, them = pty.openpty()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "conservator.agent.cli.main", *map(str, words)],
-            env={**os.environ, "PYTHONPATH": SOURCE, "TERM": "dumb"},
-            stdin=them,
-            stdout=them,
-            stderr=them,
-            start_new_session=True,
-        )
-        os.close(them)
-        self.seen = ""
-
-    def type(self, text: str) -> None:
-        os.write(self._us, text.encode())
-
-    def wait_for(self, words: str) -> None:
-        end = time.monotonic() + 120
-        while words not in self.seen:
-            assert time.monotonic() < end, self.seen
-            if select.select([self._us], [], [], 0.2)[0]:
-                try:
-                    self.seen += os.read(self._us, 65536).decode(errors="replace")
-                except OSError:
-                    break
-        assert words in self.seen, self.seen
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        os.close(self._us)
 
 
 @pytest.fixture
