@@ -60,6 +60,9 @@ _BUILT_IN: Final[dict[str, Entry]] = {
     "mofe-ir": Entry(
         "conservator.restorers.mofe_ir.card:CARD", "conservator.restorers.mofe_ir.restorer:build"
     ),
+    "lm4lv": Entry(
+        "conservator.restorers.lm4lv.card:CARD", "conservator.restorers.lm4lv.restorer:build"
+    ),
     "classical-nlm": _classical("NLM", "denoise:NonLocalMeans"),
     "classical-wavelet": _classical("WAVELET", "denoise:Wavelet"),
     "classical-dct": _classical("DCT", "denoise:SlidingDct"),
