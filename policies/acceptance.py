@@ -7,10 +7,11 @@ when every one of these holds, all against the untouched input:
 2. nothing rose by a level, treated or not, beyond what the treatment is known to uncover,
 3. the photo is still the same: structure, colour, low-pass and residual guards,
 4. the vote of the metrics that can run is not against it,
-5. the gain network, which sees input and candidate side by side, does not expect it to be worse.
+5. the gain network, which sees input and candidate side by side, does not expect it to be worse,
+6. it holds to what the user asked for: bounds on the distance to the input, and what is to be kept (`conservator.policies.contract`).
 
 Where it is sure of a gain (`Preset.sure_estimate`), conditions 1, 2 and 4 are recorded and do not refuse: it was taught by clean pictures
-which changes are gains, and instruments misread what is half restored. The guards hold always.
+which changes are gains, and instruments misread what is half restored. The guards and the user's word hold always.
 
 Every threshold is data of the preset; every check is kept with its numbers.
 """
@@ -63,9 +64,9 @@ class Check(BaseModel):
     """One condition of the rule, with its numbers.
 
     Attributes:
-        name: `treated_fell`, `rose`, `structure`, `colour`, `lowpass`, `residual`, `votes`, `gain`, or `opinion` where
-            a vision-language model gave one.
-        kind: the kind that rose, None for other checks.
+        name: `treated_fell`, `rose`, `structure`, `colour`, `lowpass`, `residual`, `target` and `kept` for what the user asked for,
+            `votes`, `gain`, or `opinion` where a vision-language model gave one.
+        kind: the kind that rose, or is kept; None for other checks.
         overruled: it did not hold, and a clear expected gain made that not count.
         value: what was measured.
         limit: what it was held against.
@@ -119,6 +120,7 @@ def judge(
     preset: Preset,
     directions: Mapping[str, Direction],
     prior: float = 0.0,
+    asked: Iterable[Check] = (),
 ) -> Verdict:
     """Judge a candidate against the untouched input.
 
@@ -129,6 +131,7 @@ def judge(
         preset: the thresholds.
         directions: metric -> which way is better.
         prior: dB that the tools of the chain gained where they were measured, summed over what they treated.
+        asked: what the user asked candidates to hold to, checked; see `Contract.checks`.
     """
     votes = _votes(before.scores, after.scores, preset, directions)
     balance = vote_balance(votes, preset)
@@ -136,6 +139,7 @@ def judge(
         _treated_fell(before, after, treated, preset, balance),
         *_rises(before, after, treated, preset),
         *_guard_checks(after.guards, treated, preset.guards),
+        *asked,
         Check(
             name="votes",
             passed=balance >= preset.minimal_votes,

@@ -1,6 +1,7 @@
 """Where in a photo a user means: "on the left half", "the sky", "top right corner", "in the box 10,20,300,200", "everywhere but the face".
 
-The words of a place are taken out of the sentence, so that what is left reads as a comment on the whole photo.
+In a sentence the words of a place are taken out, so that what is left reads as a comment on the whole photo. A place by itself is what a run
+protects.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Final
 from conservator.restorers.errors import PromptError
 from conservator.tools.regions import Found, Region
 
-__all__ = ["PLACES", "Statement", "read_statements"]
+__all__ = ["PLACES", "Statement", "read_place", "read_statements"]
 
 PLACES: Final = (
-    "left, right, top or bottom half or third, top left corner, centre, sky, face, shadows, highlights, "
+    "left, right, top or bottom half or third, top left corner, centre, sky, face, text, shadows, highlights, "
     "box LEFT,TOP,WIDTH,HEIGHT in px or %"
 )
 """What can be named, for people."""
@@ -55,6 +56,7 @@ _CENTRE: Final = r"(?P<centre>cent(?:re|er)|middle|central)(?: (?:part|area|thir
 _FOUND: Final[Mapping[str, Found]] = {
     r"skies|sky": "sky",
     r"faces?": "faces",
+    r"text|writing|lettering": "text",
     r"shadows?(?: areas?| parts?)?|(?:dark(?:er|est)?) (?:areas|parts|regions|corners)": "shadows",
     r"(?:bright(?:er|est)?|light) (?:areas|parts|regions|spots)": "highlights",
 }
@@ -110,6 +112,59 @@ def read_statements(sentence: str, *, width: int, height: int) -> tuple[Statemen
             before = Statement(named[0] if named else before.region, text_here)
             found.append(before)
     return tuple(found)
+
+
+def read_place(text: str, *, width: int, height: int) -> Region:
+    """One place by itself: `face`, `text`, `x,y,w,h` in px of the upright photo or in %, or a place in words.
+
+    A box in px belongs to photos of this size; one in % fits any.
+
+    Args:
+        text: as the user gave it.
+        width: of the photo in px.
+        height: the same.
+
+    Raises:
+        PromptError: no place, or a box that is empty or leaves the photo.
+    """
+    words = " ".join(text.lower().split())
+    if re.match(r"[\[(]?-?\d", words):
+        return _exact_box(words.strip("[]()"), width, height)
+    try:
+        statements = read_statements(words, width=width, height=height)
+    except PromptError as error:
+        raise PromptError(f"place {text!r}: {error}") from None
+    if len(statements) == 1:
+        (statement,) = statements
+        if statement.region is not None and not re.search(r"\w", statement.text):
+            return statement.region
+    raise PromptError(
+        f"place {text!r} is none that can be found; give face, text, x,y,w,h in px or %, or in words: {PLACES}"
+    )
+
+
+def _exact_box(text: str, width: int, height: int) -> Region:
+    """`x,y,w,h`, not cut to the photo: numbers that leave it are a slip."""
+    example = "give x,y,w,h, for example 120,80,200,240 or 10%,20%,30%,30%"
+    numbers = [
+        re.fullmatch(r"(-?\d+(?:\.\d+)?) ?(%|px)?", part.strip())
+        for part in re.split(r"\s*,\s*|\s+(?=[-\d])", text)
+    ]
+    given = [(float(match[1]), match[2] or "px") for match in numbers if match]
+    if len(numbers) != 4 or len(given) != 4:
+        raise PromptError(f"box {text!r} does not parse; {example}")
+    left, top, across, down = (
+        number / (100 if unit == "%" else side)
+        for (number, unit), side in zip(given, (width, height, width, height), strict=True)
+    )
+    if across <= 0 or down <= 0:
+        raise PromptError(f"box {text!r} is empty; {example}")
+    if left < 0 or top < 0 or left + across > 1 + 1e-9 or top + down > 1 + 1e-9:
+        raise PromptError(f"box {text!r} leaves the photo, which is {width}x{height} px; {example}")
+    in_px = any(unit == "px" for _, unit in given)
+    name = ",".join(f"{number:g}{'%' if unit == '%' else ''}" for number, unit in given)
+    size = (width, height) if in_px else None
+    return Region(name=f"the box {name}", box=(left, top, across, down), size=size)
 
 
 def _places(text: str, width: int, height: int) -> tuple[str, list[Region]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -159,6 +160,9 @@ class Preset(_Data):
         max_seconds: budget unless the caller gives one.
         max_tools: budget unless the caller gives one.
         configuration: size of the learned restorers.
+        targets: what a run under this policy shall reach, as in `noise<=low,ssim_to_input>=0.8`; a caller's are added to them.
+        protect: places that come back as they came in, as in `face` or `10%,20%,30%,30%`.
+        keep: what is wanted as it is, as in `the grain`.
     """
 
     name: str
@@ -194,6 +198,14 @@ class Preset(_Data):
     max_seconds: float | None = None
     max_tools: int | None = None
     configuration: str = "compact"
+    targets: tuple[str, ...] = ()
+    protect: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+
+    @field_validator("targets", "protect", "keep", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("minimal_level", "target_level", mode="before")
     @classmethod
@@ -268,6 +280,8 @@ def _read(path: Path) -> Preset:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         first = str(error).splitlines()[0]
         raise UsageError(f"policy file {str(path)!r} does not read as YAML: {first}") from error
+    if isinstance(data, dict) and "based_on" in data:
+        data = _over(path, dict(data))
     try:
         return Preset.model_validate(data)
     except (ValidationError, UnknownNameError) as error:
@@ -276,3 +290,16 @@ def _read(path: Path) -> Preset:
             where = ".".join(str(part) for part in detail["loc"])
             raise UsageError(f"policy file {str(path)!r}: {where}: {detail['msg']}") from error
         raise UsageError(f"policy file {str(path)!r}: {error}") from error
+
+
+def _over(path: Path, data: dict[str, Any]) -> dict[str, Any]:
+    """A file's fields over those of the shipped policy that it is based on; its name is the file's unless it has one.
+
+    Raises:
+        UnknownNameError: no shipped policy has this name.
+    """
+    base = data.pop("based_on")
+    if base not in preset_names():
+        raise UnknownNameError("policy in based_on", str(base), preset_names())
+    own = {"name": path.stem, "title": f"{base}, changed by {path.name}"}
+    return {**_shipped(str(base)).model_dump(mode="json"), **own, **data}

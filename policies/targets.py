@@ -1,14 +1,16 @@
-"""Quality targets: `noise<=low,jpeg<=low,fidelity>=0.9,piqe-=5`.
+"""Quality targets: `noise<=low,jpeg<=low,fidelity>=0.9,ssim_to_input>=0.8,piqe-=5`.
 
 A kind of degradation is bounded by a level; a metric by a number, absolute (`<=`, `>=`) or as a change against the
-input (`-=` falls by at least, `+=` rises by at least).
+input (`-=` falls by at least, `+=` rises by at least); how far the result may lie from the input by a number (`TO_INPUT`).
+The last kind of target binds every candidate; the others are what the run strives for.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Literal
+from typing import Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -24,20 +26,45 @@ from conservator.restorers.errors import PromptError, UnknownNameError
 
 __all__ = [
     "GUARD_NAMES",
+    "TO_INPUT",
+    "Clause",
     "KindTarget",
     "MetricTarget",
     "Target",
     "TargetCheck",
+    "binding",
     "check_targets",
     "default_targets",
     "parse_targets",
     "render_targets",
 ]
 
-GUARD_NAMES = ("fidelity", "structure", "colour", "lowpass", "residual")
-"""Quantities of the comparison with the input that a target may bound; `fidelity` is another word for `structure`."""
+
+class _Comparison(NamedTuple):
+    """A quantity of the comparison with the input: the sign of a bound on it, its range, and what it is."""
+
+    sign: Literal["<=", ">="]
+    most: float
+    what: str
+
+
+TO_INPUT: Final[Mapping[str, _Comparison]] = {
+    "fidelity": _Comparison(">=", 1, "another word for structure"),
+    "structure": _Comparison(">=", 1, "agreement of coarse structure"),
+    "ssim_to_input": _Comparison(">=", 1, "SSIM of luma, every pixel"),
+    "psnr_to_input": _Comparison(">=", 80, "PSNR of RGB, dB"),
+    "change": _Comparison("<=", 255, "another word for residual"),
+    "residual": _Comparison("<=", 255, "RMS change, of 255"),
+    "colour": _Comparison("<=", 1, "mean shift of chromaticity"),
+    "lowpass": _Comparison("<=", 1, "mean shift of the low-pass picture"),
+}
+"""Quantities of the comparison with the input that a target may bound; see `conservator.tools.compare.Guards`."""
+
+GUARD_NAMES: Final = tuple(TO_INPUT)
+_OTHER_WORDS: Final = {"fidelity": "structure", "ssim_to_input": "ssim", "change": "residual"}
 
 _ITEM = re.compile(r"^\s*([A-Za-z][\w .-]*?)\s*(<=|>=|-=|\+=)\s*([^<>=+,]+?)\s*$")
+_BETWEEN = re.compile(r"[,;\n]")
 _HINT = "write e.g. noise<=low, fidelity>=0.9 or piqe-=5"
 
 
@@ -81,6 +108,31 @@ class MetricTarget(BaseModel):
 Target = KindTarget | MetricTarget
 
 
+class Clause(BaseModel):
+    """Something that was asked for, and what came of it.
+
+    Attributes:
+        about: a target, a protected place, or something to keep.
+        text: as it was asked for.
+        value: the measured number; of a kind its parameter, of a protected place the share of the photo; None where nothing was measured.
+        before: the same of the input, where it is a change that counts.
+        says: the numbers for people.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    about: Literal["target", "protect", "keep"]
+    text: str
+    met: bool
+    value: float | None = None
+    before: float | None = None
+    says: str = ""
+
+    def __str__(self) -> str:
+        """In one line."""
+        return f"{self.text}: {self.says}"
+
+
 class TargetCheck(BaseModel):
     """Whether the targets are met.
 
@@ -88,6 +140,7 @@ class TargetCheck(BaseModel):
         met: every target is.
         blocking: what stands in the way, one line a target, with its numbers.
         kinds: kinds that are still above their target.
+        clauses: every target with its numbers.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -95,6 +148,7 @@ class TargetCheck(BaseModel):
     met: bool
     blocking: tuple[str, ...] = ()
     kinds: tuple[Kind, ...] = ()
+    clauses: tuple[Clause, ...] = ()
 
 
 def parse_targets(text: str, *, metrics: Collection[str]) -> tuple[Target, ...]:
@@ -105,7 +159,7 @@ def parse_targets(text: str, *, metrics: Collection[str]) -> tuple[Target, ...]:
         UnknownNameError: neither a kind nor a metric, or no such level.
     """
     targets: list[Target] = []
-    for item in (part for part in text.split(",") if part.strip()):
+    for item in (part for part in _BETWEEN.split(text) if part.strip()):
         target = _parse_item(item, metrics)
         if any(target.name == other.name for other in targets):
             raise PromptError(f"target {item.strip()!r} bounds {target.name} twice; give it once")
@@ -140,8 +194,17 @@ def _metric_target(item: str, metric: str, operator: str, bound: str) -> MetricT
         raise PromptError(f"target {item!r}: {bound!r} is not a number; {_HINT}") from None
     if value != value or value in (float("inf"), float("-inf")):
         raise PromptError(f"target {item!r}: {bound!r} is not a finite number; {_HINT}")
-    if operator in ("-=", "+=") and metric in GUARD_NAMES:
-        raise PromptError(f"target {item!r}: {metric} compares with the input; use <= or >=")
+    if metric in TO_INPUT:
+        sign, most, _ = TO_INPUT[metric]
+        if operator in ("-=", "+="):
+            raise PromptError(f"target {item!r}: {metric} compares with the input; use {sign}")
+        if operator != sign:
+            side = "below" if sign == ">=" else "above"
+            raise PromptError(f"target {item!r}: {metric} is bounded from {side}; use {sign}")
+        if not 0 <= value <= most:
+            raise PromptError(f"target {item!r}: {metric} lies between 0 and {most:g}")
+    elif operator in ("-=", "+=") and value <= 0:
+        raise PromptError(f"target {item!r}: a change is above 0; write {metric}{operator}…")
     return MetricTarget.model_validate({"metric": metric, "operator": operator, "value": value})
 
 
@@ -150,7 +213,7 @@ def render_targets(targets: Iterable[Target]) -> str:
     return ",".join(str(target) for target in targets)
 
 
-def default_targets(findings: Iterable[Finding], preset: Preset) -> tuple[Target, ...]:
+def default_targets(findings: Iterable[Finding], preset: Preset) -> tuple[KindTarget, ...]:
     """Without targets of the user's: what the preset acts on shall fall to its target level."""
     return tuple(
         KindTarget(kind=f.kind, level=preset.target_level)
@@ -179,45 +242,76 @@ def check_targets(
         confidence: findings less certain than this do not block.
     """
     measured = {f.kind: f for f in findings}
-    blocking: list[str] = []
+    clauses: list[Clause] = []
     kinds: list[Kind] = []
     for target in targets:
         if isinstance(target, KindTarget):
-            finding = measured.get(target.kind)
-            if finding is None or finding.confidence < confidence:
-                continue
-            if level_of(finding.kind, finding.value) > target.level:
-                blocking.append(
-                    f"{target}: {target.kind.value} is {finding.level.label} ({finding.value:.3g})"
-                )
-                kinds.append(target.kind)
+            clause = _kind_clause(target, measured.get(target.kind), confidence)
+            kinds += [] if clause.met else [target.kind]
         else:
-            complaint = _metric_complaint(target, scores, scores_before, guards)
-            if complaint:
-                blocking.append(complaint)
-    return TargetCheck(met=not blocking, blocking=tuple(blocking), kinds=tuple(kinds))
+            clause = _metric_clause(target, scores, scores_before, guards)
+        clauses.append(clause)
+    blocking = tuple(str(clause) for clause in clauses if not clause.met)
+    return TargetCheck(
+        met=not blocking, blocking=blocking, kinds=tuple(kinds), clauses=tuple(clauses)
+    )
 
 
-def _metric_complaint(
+def binding(targets: Iterable[Target]) -> tuple[MetricTarget, ...]:
+    """The targets that bound how far a candidate may lie from the input."""
+    return tuple(t for t in targets if isinstance(t, MetricTarget) and t.metric in TO_INPUT)
+
+
+def _kind_clause(target: KindTarget, finding: Finding | None, confidence: float) -> Clause:
+    name, text = target.kind.value, str(target)
+    if finding is None:
+        return Clause(about="target", text=text, met=True, says=f"no {name} was looked for")
+    unsure = finding.confidence < confidence
+    level = level_of(finding.kind, finding.value)
+    says = f"{name} is {level.label} ({finding.value:.3g})"
+    if unsure and level > target.level:
+        says += f", which is a guess (confidence {finding.confidence:.2f})"
+    met = unsure or level <= target.level
+    return Clause(about="target", text=text, met=met, value=finding.value, says=says)
+
+
+def _metric_clause(
     target: MetricTarget,
     scores: Mapping[str, float],
     scores_before: Mapping[str, float],
     guards: Mapping[str, float],
-) -> str:
-    if target.metric in GUARD_NAMES:
-        key = "structure" if target.metric == "fidelity" else target.metric
-        value = guards.get(key)
-    else:
-        value = scores.get(target.metric)
+) -> Clause:
+    text, name = str(target), target.metric
+    value = _to_input(name, guards) if name in TO_INPUT else scores.get(name)
     if value is None:
-        return f"{target}: {target.metric} could not be measured"
+        return Clause(about="target", text=text, met=False, says=f"{name} could not be measured")
     if target.operator in ("<=", ">="):
         met = value <= target.value if target.operator == "<=" else value >= target.value
-        return "" if met else f"{target}: {target.metric} is {value:.4g}"
-    before = scores_before.get(target.metric)
+        says = f"{name} is {_number(value, target.value)}"
+        return Clause(about="target", text=text, met=met, value=value, says=says)
+    before = scores_before.get(name)
     if before is None:
-        return f"{target}: {target.metric} of the input could not be measured"
+        says = f"{name} of the input could not be measured"
+        return Clause(about="target", text=text, met=False, value=value, says=says)
     change = before - value if target.operator == "-=" else value - before
-    if change >= target.value:
-        return ""
-    return f"{target}: {target.metric} went from {before:.4g} to {value:.4g}"
+    says = f"{name} went from {before:.4g} to {value:.4g}"
+    met = change >= target.value
+    return Clause(about="target", text=text, met=met, value=value, before=before, says=says)
+
+
+def _to_input(name: str, guards: Mapping[str, float]) -> float | None:
+    if name != "psnr_to_input":
+        return guards.get(_OTHER_WORDS.get(name, name))
+    residual = guards.get("residual")
+    if residual is None:
+        return None
+    return 80.0 if residual == 0 else min(80.0, 20 * math.log10(255 / residual))
+
+
+def _number(value: float, bound: float) -> str:
+    """As short as it can be and still tell the value from the bound."""
+    for digits in (4, 6):
+        text = f"{value:.{digits}g}"
+        if (float(text) < bound) == (value < bound) and (float(text) > bound) == (value > bound):
+            return text
+    return f"{value:.9g}"

@@ -1,33 +1,49 @@
 """Parts of a photo, as soft masks: where a treatment shall act.
 
-A place is a box in shares of the photo's sides, so that it means the same at any size; the sky, faces, shadows and
+A place is a box in shares of the photo's sides, so that it means the same at any size; the sky, faces, text, shadows and
 highlights are looked for in the photo itself. What is not found has an empty mask; `coverage` tells.
+
+A mask's border runs half inside, half outside of its place, which suits a treatment; a shield's runs outside only, so that
+what it covers stays as it was to the bit.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from conservator.restorers.errors import UsageError
+from conservator.restorers.errors import InputError, UsageError
 from conservator.tools.look import Pixels, overview
 
-__all__ = ["FOUND", "Mask", "Region", "coverage", "mask_of", "mixed"]
+__all__ = [
+    "FOUND",
+    "Mask",
+    "Region",
+    "core_of",
+    "coverage",
+    "mask_of",
+    "mixed",
+    "shield_of",
+    "shielded",
+]
 
 Mask = npt.NDArray[np.float32]
 """(H, W), float32: 1 inside, 0 outside, between them on a soft border."""
 
-Found = Literal["sky", "faces", "shadows", "highlights"]
-FOUND: Final[tuple[Found, ...]] = ("sky", "faces", "shadows", "highlights")
+Found = Literal["sky", "faces", "text", "shadows", "highlights"]
+FOUND: Final[tuple[Found, ...]] = ("sky", "faces", "text", "shadows", "highlights")
 """What is looked for in a photo."""
 
 _FEATHER: Final = 0.03
 """Width of a soft border as a share of the long side; seams of a change in brightness vanish from about 0.02 on."""
 _ANALYSED_SIDE: Final = 256
 _FACE_SIDE: Final = 480
+_TEXT_SIDE: Final = 1024
 
 
 class Region(BaseModel):
@@ -38,6 +54,7 @@ class Region(BaseModel):
         found: what to look for; None for a box.
         box: left, top, width and height, in shares of the photo's width and height.
         outside: everything but the part.
+        size: width and height in px of the only photos that it is meant for, because it was given in px; None for any.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +63,7 @@ class Region(BaseModel):
     found: Found | None = None
     box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     outside: bool = False
+    size: tuple[int, int] | None = None
 
     @model_validator(mode="after")
     def _inside_the_photo(self) -> Region:
@@ -61,11 +79,21 @@ def mask_of(region: Region, pixels: Pixels) -> Mask:
     Args:
         region: what to mask.
         pixels: the photo, (H, W, 3), float32, [0, 1]; where things are looked for.
+
+    Raises:
+        InputError: the region is meant for photos of another size.
     """
+    _check_size(region, pixels)
     if region.found is None:
         mask = _box(region.box, pixels.shape[0], pixels.shape[1])
     else:
-        look = {"sky": _sky, "faces": _faces, "shadows": _shadows, "highlights": _highlights}
+        look = {
+            "sky": _sky,
+            "faces": _faces,
+            "text": _text,
+            "shadows": _shadows,
+            "highlights": _highlights,
+        }
         mask = _full_size(look[region.found](pixels), pixels)
         if not mask.any():
             return mask
@@ -75,6 +103,80 @@ def mask_of(region: Region, pixels: Pixels) -> Mask:
 def coverage(region: Region, pixels: Pixels) -> float:
     """Share of the photo that a region covers, [0, 1]; 0 when it is not found."""
     return float(mask_of(region, pixels).mean(dtype=np.float64))
+
+
+def _check_size(region: Region, pixels: Pixels) -> None:
+    height, width = pixels.shape[:2]
+    if region.size is not None and region.size != (width, height):
+        own = "x".join(map(str, region.size))
+        raise InputError(
+            f"{region.name} is given in px of a {own} photo, this one is {width}x{height}; give it in percent"
+        )
+
+
+def core_of(region: Region, pixels: Pixels) -> npt.NDArray[np.bool_]:
+    """(H, W): the pixels of a region; of a box every pixel that it touches, elsewhere where the mask is half and more.
+
+    Raises:
+        InputError: as `mask_of`.
+    """
+    if region.found is not None:
+        return mask_of(region, pixels) >= 0.5
+    _check_size(region, pixels)
+    height, width = pixels.shape[:2]
+    left, top, across, down = region.box
+
+    def ends(low: float, length: float, size: int) -> slice:
+        # Shares of px that were whole are so to rounding errors only.
+        first, last = low * size, (low + length) * size
+        return slice(max(0, math.floor(first + 1e-4)), math.ceil(last - 1e-4))
+
+    core = np.zeros((height, width), np.bool_)
+    core[ends(top, down, height), ends(left, across, width)] = True
+    return ~core if region.outside else core
+
+
+def shield_of(regions: Iterable[Region], pixels: Pixels) -> Mask:
+    """A mask of 1 on every pixel of the regions, that falls to 0 on a soft border around them; 0 where nothing is found.
+
+    Args:
+        regions: what to cover.
+        pixels: the photo, (H, W, 3), float32, [0, 1]; where things are looked for.
+
+    Raises:
+        InputError: as `mask_of`.
+    """
+    import cv2
+
+    height, width = pixels.shape[:2]
+    core = np.zeros((height, width), np.bool_)
+    for region in regions:
+        core |= core_of(region, pixels)
+    if not core.any():
+        return np.zeros((height, width), np.float32)
+    away = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, 5)
+    shield = _smooth(1 - np.asarray(away, np.float32) / _feather(height, width))
+    shield[core] = 1
+    return shield
+
+
+def shielded(original: Pixels, treated: Pixels, shield: Mask) -> Pixels:
+    """The treated picture with the original's own samples where the shield is 1, and a mix of both on its border.
+
+    Raises:
+        UsageError: the sizes differ.
+    """
+    if not original.shape == treated.shape == (*shield.shape, 3):
+        sizes = ", ".join(f"{x.shape[1]}x{x.shape[0]}" for x in (original, treated, shield))
+        raise UsageError(f"a protected part needs a result of the input's size: {sizes}")
+    result = np.array(treated, np.float32)
+    rows = np.flatnonzero(shield.any(axis=1))
+    if rows.size:
+        band = slice(int(rows[0]), int(rows[-1]) + 1)
+        share, kept, made = shield[band, :, None], original[band], treated[band]
+        mix = np.clip(made + share * (kept - made), 0, 1)
+        result[band] = np.where(share >= 1, kept, np.where(share > 0, mix, made))
+    return result
 
 
 def mixed(under: Pixels, over: Pixels, mask: Mask) -> Pixels:
@@ -91,7 +193,7 @@ def mixed(under: Pixels, over: Pixels, mask: Mask) -> Pixels:
 
 def _box(box: tuple[float, float, float, float], height: int, width: int) -> Mask:
     left, top, across, down = box
-    feather = max(2.0, _FEATHER * max(height, width))
+    feather = _feather(height, width)
 
     def ramp(size: int, low: float, high: float) -> Mask:
         at = np.arange(size, dtype=np.float32) + 0.5
@@ -103,6 +205,11 @@ def _box(box: tuple[float, float, float, float], height: int, width: int) -> Mas
     rows = ramp(height, top, min(1.0, top + down))
     columns = ramp(width, left, min(1.0, left + across))
     return np.asarray(rows[:, None] * columns[None, :], np.float32)
+
+
+def _feather(height: int, width: int) -> float:
+    """Width of a soft border, px."""
+    return max(2.0, _FEATHER * max(height, width))
 
 
 def _smooth(x: npt.NDArray[np.floating]) -> Mask:
@@ -172,6 +279,20 @@ def _faces(pixels: Pixels) -> Mask:
         # The detector's square ends at the eyebrows and the lips.
         axes = (round(0.58 * face["width"]), round(0.72 * face["height"]))
         cv2.ellipse(mask, centre, axes, 0, 0, 360, 1.0, -1)
+    return mask
+
+
+def _text(pixels: Pixels) -> Mask:
+    """Boxes over lines of printed text."""
+    from conservator.tools.lettering import text_boxes
+
+    height, width = pixels.shape[:2]
+    factor = min(1.0, _TEXT_SIDE / max(height, width))
+    rows, columns = max(1, round(height * factor)), max(1, round(width * factor))
+    mask = np.zeros((rows, columns), np.float32)
+    for left, top, across, down in text_boxes(pixels):
+        first, last = math.floor(top * rows), math.ceil((top + down) * rows)
+        mask[first:last, math.floor(left * columns) : math.ceil((left + across) * columns)] = 1
     return mask
 
 

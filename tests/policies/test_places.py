@@ -2,7 +2,7 @@
 
 import pytest
 
-from conservator.policies.places import read_statements
+from conservator.policies.places import read_place, read_statements
 from conservator.restorers.errors import PromptError
 
 LEFT, RIGHT = "the left half", "the right half"
@@ -72,3 +72,46 @@ def test_boxes_are_shares_of_the_photo() -> None:
 def test_a_box_outside_the_photo_is_refused(sentence: str) -> None:
     with pytest.raises(PromptError, match="300x200"):
         read_statements(sentence, width=300, height=200)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "box", "size"),
+    [
+        ("30,20,150,100", "the box 30,20,150,100", (0.1, 0.1, 0.5, 0.5), (300, 200)),
+        ("[30, 20, 150, 100]", "the box 30,20,150,100", (0.1, 0.1, 0.5, 0.5), (300, 200)),
+        ("10%,20%,30%,30%", "the box 10%,20%,30%,30%", (0.1, 0.2, 0.3, 0.3), None),
+        ("face", "the face", (0, 0, 1, 1), None),
+        ("the text", "the text", (0, 0, 1, 1), None),
+        ("left half", "the left half", (0, 0, 0.5, 1), None),
+        ("Everything but the sky", "everything but the sky", (0, 0, 1, 1), None),
+    ],
+)
+def test_a_place_by_itself(
+    text: str, name: str, box: tuple[float, ...], size: tuple[int, int] | None
+) -> None:
+    place = read_place(text, width=300, height=200)
+    assert (place.name, place.size) == (name, size)
+    assert place.box == pytest.approx(box)
+    assert place.outside is name.startswith("everything")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("nose", "none that can be found"),
+        ("", "none that can be found"),
+        ("too dark in the sky", "none that can be found"),
+        ("the face and the sky", "none that can be found"),
+        ("10,20", "does not parse"),
+        ("1,2,3,4,5", "does not parse"),
+        ("1,2,3,x", "does not parse"),
+        ("10,20,0,5", "is empty"),
+        ("200,100,150,50", "leaves the photo, which is 300x200"),
+        ("-1,2,3,4", "leaves the photo"),
+        ("60%,0%,50%,10%", "leaves the photo"),
+    ],
+)
+def test_no_place_is_a_clear_error(text: str, named: str) -> None:
+    with pytest.raises(PromptError, match=named) as caught:
+        read_place(text, width=300, height=200)
+    assert "\n" not in str(caught.value)

@@ -85,6 +85,34 @@ def test_a_broken_preset_says_where(tmp_path: Path, changes: dict[str, object], 
         load_preset(own_preset(tmp_path, **changes))
 
 
+def test_a_policy_holds_a_contract_over_a_shipped_one(tmp_path: Path) -> None:
+    path = tmp_path / "portraits.yaml"
+    path.write_text(
+        "based_on: archival\ntargets: noise<=low, ssim_to_input>=0.8\n"
+        'protect: [face, "10%,20%,30%,30%"]\nkeep: the bokeh\n'
+    )
+    own, archival = load_preset(path), load_preset("archival")
+    assert own.name == "portraits"
+    assert own.targets == ("noise<=low, ssim_to_input>=0.8",)
+    assert own.protect == ("face", "10%,20%,30%,30%")
+    assert own.keep == ("the bokeh",)
+    changed = {"name", "title", "targets", "protect", "keep"}
+    assert own.model_dump(exclude=changed) == archival.model_dump(exclude=changed)
+
+
+def test_shipped_policies_ask_for_nothing_of_their_own() -> None:
+    for name in preset_names():
+        preset = load_preset(name)
+        assert (preset.targets, preset.protect, preset.keep) == ((), (), ())
+
+
+def test_based_on_a_policy_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("based_on: balance\n")
+    with pytest.raises(UnknownNameError, match="balance"):
+        load_preset(path)
+
+
 def test_a_file_that_is_no_yaml(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yaml"
     broken.write_text("guards: [")

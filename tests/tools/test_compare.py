@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from skimage import data, filters
+from skimage import data, filters, metrics
 
 from conservator.restorers.errors import UsageError
 from conservator.tools.compare import compare, png, sheet
@@ -121,3 +121,21 @@ def test_a_small_photo_has_one_crop() -> None:
 def test_overview_keeps_the_aspect_and_never_enlarges(photo: Pixels) -> None:
     assert overview(photo, 160).shape == (128, 160, 3)
     assert overview(photo, 4000) is photo
+
+
+@pytest.mark.parametrize("size", [(256, 320), (700, 60), (12, 40)])
+def test_ssim_is_the_usual_one_of_luma(photo: Pixels, size: tuple[int, int]) -> None:
+    tall = np.tile(photo, (3, 1, 1))[: size[0], : size[1]]
+    worse = noisy(tall)
+    luma = [x @ np.array([0.299, 0.587, 0.114], np.float32) for x in (tall, worse)]
+    expected = metrics.structural_similarity(
+        *luma, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
+    )
+    assert compare(tall, worse, ssim=True).ssim == pytest.approx(expected, abs=1e-4)
+
+
+def test_ssim_of_equal_and_of_tiny_pictures(photo: Pixels) -> None:
+    assert compare(photo, photo.copy(), ssim=True).ssim == 1
+    tiny = compare(photo[:6, :9], noisy(photo)[:6, :9], ssim=True).ssim
+    assert tiny is not None and 0 < tiny < 1
+    assert compare(photo, photo).ssim is None

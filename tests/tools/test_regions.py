@@ -4,8 +4,16 @@ import numpy as np
 import pytest
 from skimage import data
 
-from conservator.restorers.errors import UsageError
-from conservator.tools.regions import Region, coverage, mask_of, mixed
+from conservator.restorers.errors import InputError, UsageError
+from conservator.tools.regions import (
+    Region,
+    core_of,
+    coverage,
+    mask_of,
+    mixed,
+    shield_of,
+    shielded,
+)
 
 LEFT = Region(name="the left half", box=(0, 0, 0.5, 1))
 
@@ -72,3 +80,47 @@ def test_mixing() -> None:
     np.testing.assert_allclose(mixed(under, over, mask)[..., 0], mask)
     with pytest.raises(UsageError, match="size"):
         mixed(under, over[::2, ::2], mask)
+
+
+BOX = Region(name="the box 20,30,50,40", box=(0.1, 0.3, 0.25, 0.4), size=(200, 100))
+
+
+def test_a_box_covers_every_pixel_that_it_names() -> None:
+    core = core_of(BOX, np.zeros((100, 200, 3), np.float32))
+    assert core[30:70, 20:70].all()
+    assert core.sum() == 40 * 50
+    # Thirds of 100 px begin and end within a pixel, which then belongs to both.
+    third = Region(name="third", box=(1 / 3, 0, 1 / 3, 1))
+    columns = np.flatnonzero(core_of(third, np.zeros((9, 100, 3), np.float32))[0])
+    assert (columns[0], columns[-1]) == (33, 66)
+
+
+def test_px_belong_to_photos_of_one_size() -> None:
+    with pytest.raises(InputError, match=r"200x100 photo, this one is 100x50; give it in percent"):
+        shield_of((BOX,), np.zeros((50, 100, 3), np.float32))
+
+
+def test_a_shield_is_whole_inside_and_soft_outside() -> None:
+    pixels = np.zeros((100, 200, 3), np.float32)
+    shield = shield_of((BOX,), pixels)
+    assert (shield[core_of(BOX, pixels)] == 1).all()
+    beside = shield[50, 70:80]
+    assert 0 < beside[1] < 1 and (np.diff(beside) <= 0).all() and beside[-1] == 0
+    assert shield_of((), pixels).max() == 0
+    assert shield_of((Region(name="the face", found="faces"),), pixels).max() == 0
+
+
+def test_what_is_shielded_is_the_same_to_the_bit() -> None:
+    rng = np.random.default_rng(1)
+    original, treated = (rng.random((100, 200, 3), np.float32) for _ in range(2))
+    shield = shield_of((BOX,), original)
+    result = shielded(original, treated, shield)
+    core = core_of(BOX, original)
+    np.testing.assert_array_equal(result[core], original[core])
+    np.testing.assert_array_equal(result[shield == 0], treated[shield == 0])
+    border = (shield > 0) & (shield < 1)
+    low, high = np.minimum(original, treated)[border], np.maximum(original, treated)[border]
+    assert border.any()
+    assert ((result[border] >= low - 1e-6) & (result[border] <= high + 1e-6)).all()
+    with pytest.raises(UsageError, match="size"):
+        shielded(original, treated[::2], shield)
