@@ -494,12 +494,6 @@ class _Session:
         folder.discard()
         return result
 
-
-def _vlm_record(context: RunContext, state: RunState) -> VlmRecord | None:
-    """What the model contributed; None for a run without one."""
-    if context.seat is None and not state["asked"]:
-        return None
-    from conservator.agent.prompts import prompts_sha256
     def _unheard(self) -> tuple[str, ...]:
         """What the caller said too late."""
         steering = self._options.steering
@@ -509,19 +503,25 @@ def _vlm_record(context: RunContext, state: RunState) -> VlmRecord | None:
         )
 
 
+def _vlm_record(context: RunContext, state: RunState) -> VlmRecord | None:
+    """What the model contributed; None for a run without one."""
+    if context.seat is None and not state["asked"]:
+        return None
+    from conservator.agent.prompts import prompts_sha256
+
     name = "" if context.seat is None else context.seat.name
     return VlmRecord(model=name, prompts_sha256=prompts_sha256(), asked=state["asked"])
+
+
+def _unasked(earlier: RunState, following: Sequence[str]) -> bool:
+    """Whether the next call was planned before anybody wanted to be asked."""
+    return tuple(following) == ("act",) and not earlier.get("approved")
 
 
 def _may_go_on(earlier: RunState, context: RunContext) -> bool:
     """Whether a new budget lets a run that ended at its limit go on where it stopped."""
     ended = earlier["limit"] is not None and earlier["conclusion"] is not None
     return ended and context.clock.limit(earlier["spent"]) is None
-
-
-def _unasked(earlier: RunState, following: Sequence[str]) -> bool:
-    """Whether the next call was planned before anybody wanted to be asked."""
-    return tuple(following) == ("act",) and not earlier.get("approved")
 
 
 def _nobody(event: Event) -> None:

@@ -69,13 +69,13 @@ class RunRequest(BaseModel):
         overwrite: replace an existing output, also the input itself.
         suffix: format in which candidates are scored, the output's.
         vlm: the vision-language model's specification; `none` also for a model that the caller gave.
+        approve: when a person is asked before a call.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = _FORMAT
     input: Path | None
-        approve: when a person is asked before a call.
     input_id: str
     preset: Preset
     targets: str = ""
@@ -87,13 +87,13 @@ class RunRequest(BaseModel):
     device: str = "auto"
     dry_run: bool = False
     vlm: str = "none"
+    approve: Literal["never", "plan", "each"] = "never"
 
 
 class RunFolder:
     """One run's folder; creates and reads the files in it."""
 
     def __init__(self, path: Path, *, temporary: bool = False) -> None:
-    approve: Literal["never", "plan", "each"] = "never"
         """Wrap a folder that exists; a temporary one is removed by `discard`."""
         self.path = path
         self.temporary = temporary

@@ -52,10 +52,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from conservator.agent.result import RestorationResult
+    from conservator.agent.steering import Steering
 
 __all__ = ["Session"]
 
-    from conservator.agent.steering import Steering
 _VISIBLE: Final = 0.6
 """RMS change, of 255, in the place that was meant, below which nobody sees a difference."""
 _LIGHTER: Final = 0.004
@@ -171,6 +171,7 @@ class Session:
 
         Args:
             cancel: set it to stop at the next tile; the session is then as it was.
+            steering: takes words, pauses and a stop while the run is on; the words count from then on, as a turn's do.
 
         Raises:
             CancelledError: `cancel` was set, or Ctrl-C was pressed.
@@ -202,6 +203,8 @@ class Session:
                 id=name,
                 parent=self.tree.here,
                 instruction="restore",
+                words="; ".join(one.words for one in result.said),
+                wishes=tuple(wish for one in result.said for wish in one.wishes),
                 decided_by=result.decided_by,
                 treatment=treatment,
                 run=f"{RUNS}/{name}",
@@ -224,7 +227,6 @@ class Session:
             cancel: as in `restore`.
 
         Raises:
-            steering: takes words, pauses and a stop while the run is on; the words count from then on, as a turn's do.
             PromptError: a place that is not found, or too long a text.
             CancelledError: `cancel` was set.
         """
@@ -254,8 +256,6 @@ class Session:
         return self._grown(
             Turn(
                 id=name,
-                words="; ".join(one.words for one in result.said),
-                wishes=tuple(wish for one in result.said for wish in one.wishes),
                 parent=self.tree.here,
                 instruction="refine",
                 words=words,

@@ -38,13 +38,13 @@ from conservator.tools.look import Pixels
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
+    from conservator.agent.approval import Approver
     from conservator.agent.result import RestorationResult
+    from conservator.agent.steering import Steering
     from conservator.agent.vlm.seat import Seat
 
 __all__ = ["RUNS", "Workshop", "nobody"]
-    from conservator.agent.approval import Approver
 
-    from conservator.agent.steering import Steering
 RUNS = "runs"
 """Folder of the automatic runs, below the session's."""
 
@@ -64,21 +64,21 @@ class Workshop:
         picture: the input, decoded.
         folder: keeps the pictures.
         model: the vision-language model, None without one.
+        approve: when an automatic run asks.
+        approver: whom.
     """
 
     request: RunRequest
     picture: Picture
-        approve: when an automatic run asks.
-        approver: whom.
     folder: RunFolder
     settings: Settings
     model: BaseChatModel | None = None
+    approve: str = "never"
+    approver: Approver | None = None
     _seat: Seat | None = None
     _context: RunContext | None = None
     _ready: dict[tuple[str, str], bool] = field(default_factory=dict)
 
-    approve: str = "never"
-    approver: Approver | None = None
     @property
     def context(self) -> RunContext:
         """What measuring needs, as in a run without limits."""
@@ -202,6 +202,7 @@ class Workshop:
         *,
         cancel: CancelSignal,
         emit: Emit,
+        steering: Steering | None = None,
     ) -> RestorationResult:
         """The automatic run on a node's picture, in a folder of its own.
 
@@ -211,6 +212,7 @@ class Workshop:
             leave: kinds that the user has settled.
             cancel: the caller's wish to stop.
             emit: hears the run's events.
+            steering: the caller's hand on the run.
 
         Raises:
             CancelledError: the caller asked to stop; nothing is left of the run.
@@ -234,6 +236,9 @@ class Workshop:
             run_dir=place,
             device=request.device,
             vlm=self.model,
+            approve=self.approve,
+            approver=self.approver,
+            steering=steering,
         )
         result = begin(image, options, on_event=emit, cancel=cancel)
         if result.outcome == "cancelled":
@@ -241,7 +246,6 @@ class Workshop:
             raise CancelledError("the turn was cancelled; the session is as it was before it")
         return result
 
-        steering: Steering | None = None,
     def after_run(
         self,
         result: RestorationResult,
@@ -251,7 +255,6 @@ class Workshop:
     ) -> tuple[Treatment, dict[str, Made]]:
         """The treatment with the steps of a turn's run, whose pictures are taken over from its folder."""
         kept = dict(made)
-            steering: the caller's hand on the run.
         steps = after_run(result.attempts, result.best, source)
         run = RunFolder(self.folder.path / RUNS / turn)
         for step, attempt in zip(steps, result.steps, strict=True):
@@ -278,7 +281,4 @@ class Workshop:
                 self._ready[key] = True
             except ConservatorError:
                 self._ready[key] = False
-            approve=self.approve,
-            approver=self.approver,
-            steering=steering,
         return self._ready[key]

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     )
     from conservator.agent.recipe import Recipe, replay
     from conservator.agent.result import RestorationResult
-    from conservator.restorers.degradations.vocabulary import (
     from conservator.agent.steering import Steering
+    from conservator.restorers.degradations.vocabulary import (
         ConditionReport,
         Finding,
         Kind,
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "BackendMissingError",
     "Answer",
+    "BackendMissingError",
     "CancelledError",
     "ConditionReport",
     "ConservatorError",
@@ -56,14 +56,14 @@ __all__ = [
     "NotAnImageError",
     "OutputError",
     "PromptError",
-    "Recipe",
     "Question",
+    "Recipe",
     "RestorationPrompt",
     "RestorationResult",
     "RestorerError",
     "Session",
-    "UnknownNameError",
     "Steering",
+    "UnknownNameError",
     "UsageError",
     "WeightsError",
     "__version__",
@@ -86,15 +86,15 @@ _HOMES = {
         "resume",
         "stream",
     ),
+    "conservator.agent.approval": ("Answer", "Question"),
     "conservator.agent.dialogue.opening": ("open_session",),
     "conservator.agent.dialogue.session": ("Session",),
-    "conservator.agent.approval": ("Answer", "Question"),
     "conservator.agent.recipe": ("Recipe", "replay"),
     "conservator.agent.result": ("RestorationResult",),
+    "conservator.agent.steering": ("Steering",),
     "conservator.restorers.degradations.vocabulary": (
         "ConditionReport",
         "Finding",
-    "conservator.agent.steering": ("Steering",),
         "Kind",
         "Level",
     ),
