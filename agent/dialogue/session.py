@@ -39,9 +39,11 @@ from conservator.agent.dialogue.workshop import RUNS, Workshop, nobody
 from conservator.agent.events import OnEvent, TurnFinished, TurnStarted
 from conservator.agent.pictures import bitmap
 from conservator.agent.recipe import Recipe
-from conservator.agent.sessions import RunFolder
+from conservator.agent.sessions import RunFolder, RunRequest
 from conservator.policies.acceptance import Measurement
 from conservator.policies.attempt import ORIGINAL
+from conservator.policies.budget import Budget
+from conservator.policies.preset import Preset
 from conservator.restorers.degradations.vocabulary import ConditionReport, Kind
 from conservator.tools.compare import compare
 from conservator.tools.image_io import Picture
@@ -51,6 +53,7 @@ from conservator.tools.regions import coverage
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from conservator.agent.approval import Approver
     from conservator.agent.result import RestorationResult
     from conservator.agent.steering import Steering
 
@@ -121,6 +124,26 @@ class Session:
         return self._state.request.output
 
     @property
+    def request(self) -> RunRequest:
+        """The input, and what the automatic runs go by: policy, targets, budget."""
+        return self._state.request
+
+    @property
+    def report(self) -> ConditionReport | None:
+        """What was found on the input; None before anybody looked."""
+        return self._state.report
+
+    @property
+    def approve(self) -> str:
+        """When the automatic runs ask: `never`, `plan` or `each`."""
+        return self._shop.approve
+
+    @property
+    def baseline(self) -> Measurement | None:
+        """The input, measured as the turns' pictures are; None before the first turn."""
+        return self._state.baseline
+
+    @property
     def picture(self) -> Picture:
         """The current picture, with the input's metadata, depth and profile."""
         return self.picture_of(self.tree.here)
@@ -164,7 +187,38 @@ class Session:
         """JSON data: the request, what was found on the input, and the whole tree."""
         return self._state.model_dump(mode="json", exclude={"made"})
 
-    def restore(self, *, cancel: Signal | None = None) -> Reply:
+    def inspect(self) -> ConditionReport:
+        """What is wrong with the input, by the instruments; looked at once in a session."""
+        if self._state.report is None:
+            self._keep(report=self._report())
+        return self._report()
+
+    def aim(
+        self,
+        *,
+        policy: str | Path | Preset | None = None,
+        targets: str | None = None,
+        budget: Budget | None = None,
+        approve: str | None = None,
+        approver: Approver | None = None,
+    ) -> None:
+        """Change what the next turns go by; what is left out stays. It is kept with the session, but for the approver.
+
+        Args:
+            policy: as in `restore`.
+            targets: as in `restore`; "" for the policy's.
+            budget: of each automatic run.
+            approve: as in `restore`.
+            approver: answers the questions; needed where `approve` is not `never`.
+
+        Raises:
+            UsageError: a policy, a target or an approval that does not read.
+        """
+        if approve is not None:
+            self._shop.ask(approve, approver)
+        self._keep(request=self._shop.aimed(policy, targets, budget))
+
+    def restore(self, *, cancel: Signal | None = None, steering: Steering | None = None) -> Reply:
         """LLMRA's `<restore>`: the automatic run from the current node.
 
         What the user has settled in words is left as it is.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from conservator.agent.approval import checked_approve
 from conservator.agent.context import CancelSignal, RunContext
 from conservator.agent.dialogue.making import Making, Product, keys_of
 from conservator.agent.dialogue.reading import Reader
@@ -28,9 +30,11 @@ from conservator.policies.acceptance import Measurement, Verdict, judge
 from conservator.policies.attempt import ToolCall
 from conservator.policies.budget import Budget, BudgetClock, Spent
 from conservator.policies.preferences import load_preferences
+from conservator.policies.preset import Preset, load_preset
+from conservator.policies.targets import parse_targets, render_targets
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import ConditionReport, Kind
-from conservator.restorers.errors import CancelledError, ConservatorError
+from conservator.restorers.errors import CancelledError, ConservatorError, UsageError
 from conservator.tools.image_io import Picture
 from conservator.tools.instruments import inspect_picture
 from conservator.tools.look import Pixels
@@ -98,6 +102,43 @@ class Workshop:
                 device=self.request.device,
             )
         return self._context
+
+    def aimed(
+        self, policy: str | Path | Preset | None, targets: str | None, budget: Budget | None
+    ) -> RunRequest:
+        """The request with another policy, other targets or another budget; None for what stays.
+
+        Raises:
+            UsageError: one of them does not read.
+        """
+        change: dict[str, object] = {}
+        if policy is not None:
+            preset = load_preset(policy)
+            change["preset"] = preset
+            change["budget"] = Budget(max_seconds=preset.max_seconds, max_tools=preset.max_tools)
+        if targets is not None:
+            known = metric_directions() if targets else {}
+            change["targets"] = (
+                render_targets(parse_targets(targets, metrics=known)) if targets else ""
+            )
+        if budget is not None:
+            change["budget"] = budget
+        self.request = self.request.model_copy(update=change)
+        # It was made for the policy before.
+        self._context = None
+        return self.request
+
+    def ask(self, approve: str, approver: Approver | None) -> None:
+        """Let a person have a say before tools are called.
+
+        Raises:
+            UsageError: an approver without questions, or questions without one.
+        """
+        if (checked_approve(approve) == "never") != (approver is None):
+            raise UsageError(
+                "a session asks with approve='plan' or 'each' and an approver; give both or neither"
+            )
+        self.approve, self.approver = approve, approver
 
     def inspected(self) -> ConditionReport:
         """What is wrong with the input, by the instruments."""
@@ -219,7 +260,9 @@ class Workshop:
         """
         request = self.request
         kept = dict.fromkeys((*request.preset.leave, *leave))
-        preset = request.preset.model_copy(update={"leave": tuple(kept)})
+        preset = request.preset.model_copy(
+            update={"leave": tuple(kept), **request.budget.model_dump()}
+        )
         place = self.folder.path / RUNS / turn
         # What a killed turn left behind.
         shutil.rmtree(place, ignore_errors=True)
@@ -230,6 +273,7 @@ class Workshop:
             image = artifact_samples(self.picture, pixels)
         options = Options(
             policy=preset,
+            targets=request.targets or None,
             seed=request.seed,
             writes=False,
             suffix=request.suffix,

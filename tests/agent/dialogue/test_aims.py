@@ -1,0 +1,73 @@
+"""What the automatic runs of a session go by, and how it is changed."""
+
+from pathlib import Path
+
+import pytest
+
+from conservator import Session, open_session
+from conservator.agent.approval import Answer, Question
+from conservator.agent.errors import ConservatorError, UsageError
+from conservator.policies.budget import Budget
+from conservator.policies.preset import Preset
+from conservator.restorers.degradations.vocabulary import Kind
+
+
+@pytest.fixture
+def session(dim_png: Path, plain: Preset, tmp_path: Path) -> Session:
+    return open_session(dim_png, policy=plain, run_dir=tmp_path / "talk", vlm=None)
+
+
+def test_the_photo_is_looked_at_once_and_remembered(session: Session) -> None:
+    assert session.report is None and session.baseline is None
+    report = session.inspect()
+    assert report.finding(Kind.NOISE) is not None
+    assert session.report == report
+    again = open_session(run_dir=session.run_dir, vlm=None)
+    assert again.report == report
+
+
+def test_targets_and_budget_are_kept_and_used(session: Session) -> None:
+    session.aim(targets="noise<=low, fidelity>=0.2", budget=Budget(max_tools=0))
+    assert session.request.targets == "noise<=low,fidelity>=0.2"
+    reply = session.restore()
+    assert "the limit of 0 tools" in "\n".join(reply.said)
+    again = open_session(run_dir=session.run_dir, vlm=None)
+    assert again.request.budget == Budget(max_tools=0)
+    again.aim(targets="", budget=Budget())
+    assert again.request.targets == "" and again.request.budget == Budget()
+    assert again.restore().turn is not None
+    assert again.here is not None and again.here.steps
+
+
+def test_another_policy_brings_its_limits(session: Session) -> None:
+    before = session.request.preset
+    session.aim(policy="fast")
+    assert session.request.preset.name == "fast" != before.name
+    assert session.request.budget.max_tools == session.request.preset.max_tools
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"targets": "noise=>low"}, {"policy": "nope"}, {"approve": "plan"}]
+)
+def test_what_does_not_read_changes_nothing(session: Session, wrong: dict[str, str]) -> None:
+    before = session.request
+    with pytest.raises(ConservatorError):
+        session.aim(**wrong)
+    assert session.request == before
+    assert session.approve == "never"
+
+
+def test_a_person_can_be_asked_from_now_on(session: Session) -> None:
+    asked: list[Question] = []
+
+    def approver(question: Question) -> Answer:
+        asked.append(question)
+        return Answer(what="stop")
+
+    session.aim(approve="plan", approver=approver)
+    session.restore()
+    assert len(asked) == 1 and asked[0].calls
+    with pytest.raises(UsageError):
+        session.aim(approve="never", approver=approver)
+    session.aim(approve="never")
+    assert session.approve == "never"
