@@ -16,7 +16,7 @@ from conservator.agent.dialogue.keeping import SAVED_FILE
 from conservator.agent.dialogue.state import STATE_FILE, holds_session, read_state
 from conservator.agent.dialogue.workshop import RUNS
 from conservator.agent.recipe import Recipe
-from conservator.agent.sessions import RunFolder, RunRequest
+from conservator.agent.sessions import PAGE_FILE, RunFolder, RunRequest
 from conservator.agent.settings import load_settings
 from conservator.restorers.errors import (
     ConservatorError,
@@ -41,10 +41,11 @@ _RUN_FILES: Final = frozenset(
         "report.json",
         "recipe.json",
         "sheet.png",
+        PAGE_FILE,
         "delivered.json",
     }
 )
-_SESSION_FILES: Final = frozenset({STATE_FILE, SAVED_FILE, "input.npz"})
+_SESSION_FILES: Final = frozenset({STATE_FILE, SAVED_FILE, PAGE_FILE, "input.npz"})
 
 
 @dataclass(frozen=True)

@@ -453,8 +453,6 @@ class _Session:
             folder.temporary = False
             folder.write_request(request)
         chain = chain_of(state["attempts"], state["best"])
-        if not resumable and not self._settings.keep_artifacts:
-            folder.prune(attempt.artifact for attempt in chain)
         parts = dict(state["timing"])
         for name, seconds in context.drain().items():
             parts[name] = parts.get(name, 0.0) + seconds
@@ -490,7 +488,13 @@ class _Session:
             picture=final_picture(state, context),
         )
         if not folder.temporary:
-            folder.write_json("report.json", result.as_dict())
+            from conservator.agent.report.writing import keep_page
+
+            data = result.as_dict()
+            folder.write_json("report.json", data)
+            keep_page(folder, request, data, self._picture.pixels)
+        if not resumable and not self._settings.keep_artifacts:
+            folder.prune(attempt.artifact for attempt in chain)
         folder.discard()
         return result
 

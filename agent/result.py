@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from conservator.agent.approval import Question
+    from conservator.agent.pictures import ImageLike
 
 __all__ = ["RestorationResult", "Timing", "VlmRecord"]
 
@@ -206,6 +207,12 @@ class RestorationResult:
             "spent": self.spent.model_dump(mode="json"),
             "timing": self.timing.model_dump(mode="json"),
         }
+
+    def html(self, image: ImageLike | None = None) -> str:
+        """The run as one HTML page, see `conservator.write_report`."""
+        from conservator.agent.report.writing import result_page
+
+        return result_page(self, image)
 
     def _repr_png_(self) -> bytes:
         """The picture, for notebooks; at most 1024 px wide, so that a notebook stays small."""

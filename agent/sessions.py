@@ -9,6 +9,7 @@
     report.json          what was found, done and gained, and how long it took
     recipe.json          the accepted steps; replays without a vision-language model
     sheet.png            before and after, side by side
+    report.html          all of it as one page
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.sqlite import SqliteSaver
 
 __all__ = [
+    "PAGE_FILE",
     "THREAD",
     "RunFolder",
     "RunRequest",
@@ -53,8 +55,12 @@ __all__ = [
 THREAD: Final = "run"
 """A run folder holds one run, so its checkpoints need no other name."""
 
+PAGE_FILE: Final = "report.html"
+"""A run or a dialogue as one page, see `conservator.agent.report`."""
+
 _FORMAT: Final = 1
 _STRIP_ROWS: Final = 64
+_KEPT: Final = (np.uint8, np.uint16, np.float32)
 
 
 class RunRequest(BaseModel):
@@ -253,6 +259,15 @@ class RunFolder:
         pixels.flags.writeable = False
         self._cached = (artifact, pixels)
         return pixels
+
+    def open_artifact(self, artifact: str) -> npt.NDArray[Any] | None:
+        """A candidate as it is kept, (H, W, 3), uint8, uint16 or float32, read as far as it is used; None when it is gone."""
+        try:
+            samples = np.load(self._artifact(artifact), mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        good = samples.ndim == 3 and samples.shape[2] == 3 and samples.dtype in _KEPT
+        return samples if good else None
 
     def has_artifact(self, artifact: str) -> bool:
         """Whether a candidate is in the folder."""

@@ -65,6 +65,7 @@ def loaded_after(code: str) -> set[str]:
         ["--help"],
         ["restore", "--help"],
         ["chat", "--help"],
+        ["report", "--help"],
         ["sessions", "list", "--help"],
         ["vlm", "serve", "--help"],
         ["train", "--help"],
@@ -131,7 +132,10 @@ def test_the_wheel_holds_code_and_data(built: Path) -> None:
         entry_points = wheel.read(f"{version}/entry_points.txt").decode()
         metadata = wheel.read(f"{version}/METADATA").decode()
     assert {"conservator/__init__.py", "conservator/py.typed"} <= names
-    assert tracked(".py", ".yaml", ".txt", ".npz", ".safetensors", ".jinja") <= names
+    assert (
+        tracked(".py", ".yaml", ".txt", ".npz", ".safetensors", ".jinja", ".j2", ".css", ".js")
+        <= names
+    )
     assert {
         "conservator/policies/presets/balanced.yaml",
         "conservator/agent/prompts/plan.txt",

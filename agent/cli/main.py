@@ -21,6 +21,7 @@ from conservator.agent.cli.explain import explain
 from conservator.agent.cli.inspect import inspect
 from conservator.agent.cli.listings import policies, restorers
 from conservator.agent.cli.replay import replay
+from conservator.agent.cli.report import report
 from conservator.agent.cli.restore import restore
 from conservator.agent.cli.score import score
 from conservator.agent.cli.sessions import sessions
@@ -37,6 +38,7 @@ _COMMANDS = (
     apply,
     score,
     replay,
+    report,
     sessions,
     degrade,
     explain,

@@ -103,8 +103,8 @@ def restore(
 ) -> ExitCode:
     """Inspect a photo, restore no more than needed, and document it.
 
-    The input stays as it is. The result is a new file beside it; the run folder holds report.json, recipe.json and
-    sheet.png (before and after).
+    The input stays as it is. The result is a new file beside it; the run folder holds report.html (the whole run as one
+    page), report.json, recipe.json and sheet.png (before and after).
     """
     if resume:
         _refuse_with_resume(context)

@@ -33,3 +33,4 @@ theme.hidden = false;
 theme.addEventListener("click", () => { document.documentElement.dataset.theme = isDark() ? "light" : "dark"; tell(); });
 dark.addEventListener("change", tell);
 tell();
+addEventListener("beforeprint", () => { for (const folded of document.querySelectorAll("details:not(:has(pre))")) folded.open = true; });

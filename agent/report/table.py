@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 __all__ = ["Cell", "Line", "Table"]
 
@@ -17,12 +18,14 @@ class Cell:
         note: what stands small beside it: an interval, or how many samples are missing.
         best: the best of its line among the systems that see no ground truth.
         partial: some of the line's samples are missing, so it cannot be the best.
+        tone: `good` or `bad` where it says so.
     """
 
     text: str
     note: str = ""
     best: bool = False
     partial: bool = False
+    tone: Literal["", "good", "bad"] = ""
 
     def __str__(self) -> str:
         text = f"**{self.text}**" if self.best else self.text

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from conservator.agent.report.pictures import Shown
 from conservator.agent.report.table import Cell, Line, Table
 from conservator.evals.compare import Comparison, Loss
 from conservator.evals.log import RunFolder
 from conservator.evals.metric import higher_is_better, written
-from conservator.evals.report.embedding import Album, Shown, pixels_of
+from conservator.evals.report.embedding import Album, pixels_of
 from conservator.evals.run_pictures import RunPictures
 from conservator.evals.sample import AnswerRecord, Image
 from conservator.evals.summary import UNTOUCHED, gains

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
+from conservator.agent.report.pictures import Shown
 from conservator.evals.sample import Image
 from conservator.restorers.errors import ConservatorError
 from conservator.tools.image_io import load
 
-__all__ = ["Album", "Shown", "pixels_of"]
+__all__ = ["Album", "pixels_of"]
 
 SIDE = 640
 """Longest side in px: about what a card of the page is wide on a screen with two pixels a point."""
@@ -21,23 +22,6 @@ SIDE = 640
 QUALITY = 82
 BUDGET = 12_000_000
 """Characters of data URIs a page may hold, so that it stays under 15 MB with everything else."""
-
-
-@dataclass(frozen=True)
-class Shown:
-    """One picture of a page.
-
-    Attributes:
-        name: `input`, `reference`, or a system.
-        uri: data URI.
-        width: of the embedded copy, px.
-        height: of the embedded copy, px.
-    """
-
-    name: str
-    uri: str = field(repr=False)
-    width: int
-    height: int
 
 
 @dataclass

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         WeightsError,
     )
     from conservator.agent.recipe import Recipe, replay
+    from conservator.agent.report.writing import write_report
     from conservator.agent.result import RestorationResult
     from conservator.agent.steering import Steering
     from conservator.restorers.degradations.vocabulary import (
@@ -75,6 +76,7 @@ __all__ = [
     "restore",
     "resume",
     "stream",
+    "write_report",
 ]
 
 _HOMES = {
@@ -90,6 +92,7 @@ _HOMES = {
     "conservator.agent.dialogue.opening": ("open_session",),
     "conservator.agent.dialogue.session": ("Session",),
     "conservator.agent.recipe": ("Recipe", "replay"),
+    "conservator.agent.report.writing": ("write_report",),
     "conservator.agent.result": ("RestorationResult",),
     "conservator.agent.steering": ("Steering",),
     "conservator.restorers.degradations.vocabulary": (

@@ -1,8 +1,6 @@
 """The HTML pages: well formed, self-contained, every name escaped, every picture with words."""
 
 import base64
-import re
-from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 from xml.etree import ElementTree
@@ -18,83 +16,15 @@ from conservator.evals.report import embedding, plots
 from conservator.evals.report.cases import cases_of, focus_of
 from conservator.evals.report.embedding import Album
 from conservator.evals.report.page import comparison_page
-
-VOID = {"meta", "img", "input", "link", "br"}
-
-
-class Page(HTMLParser):
-    """Elements with their attributes; refuses tags that do not nest."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self._open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert not self._open
-
-    def handle_starttag(self, tag, attrs) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data) -> None:
-        if not self._open or self._open[-1] not in ("style", "script"):
-            self.words.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-
-def self_contained(text: str) -> Page:
-    page = Page(text)
-    addresses = [
-        value
-        for _, attributes in page.elements
-        for name, value in attributes.items()
-        if name in ("src", "href", "srcset", "action", "data", "poster") and value
-    ]
-    assert addresses
-    assert all(a.startswith(("data:image/webp;base64,", "#")) for a in addresses)
-    style = "".join(re.findall(r"<style>(.*?)</style>", text, re.S))
-    assert "url(" not in style
-    assert "@import" not in style
-    assert "//" not in re.sub(r"data:[^\"]*", "", text).replace("</", "")
-    policy = next(m for m in page.all("meta") if m.get("http-equiv"))
-    assert "default-src 'none'" in str(policy["content"])
-    anchors = {a["id"] for _, a in page.elements if a.get("id")}
-    assert {a[1:] for a in addresses if a.startswith("#")} <= anchors
-    return page
-
-
-def accessible(page: Page) -> None:
-    for image in page.all("img"):
-        # The two of the slider take picture and words from those below when the script runs.
-        assert image.get("alt") or "data-name" not in image
-        assert "alt" in image
-    for figure in page.all("svg"):
-        assert figure["role"] == "img"
-        assert figure["aria-label"]
-    for control in page.all("input"):
-        assert control["aria-label"]
-    for head in page.all("th"):
-        assert head["scope"] in ("row", "col")
-    assert page.all("html") == [{"lang": "en"}]
+from html_page import Page, accessible, fetches_nothing_named, self_contained
 
 
 @pytest.fixture
 def report(make_run, tmp_path) -> Page:
     run = make_run("one", failed={"noise 25/a"}, blurred={"jpeg 10/b": 5.0})
-    path = export(run, "html", tmp_path / "report.html")
-    return self_contained(path.read_text(encoding="utf-8"))
+    text = export(run, "html", tmp_path / "report.html").read_text(encoding="utf-8")
+    fetches_nothing_named(text)
+    return self_contained(text)
 
 
 def test_the_report_holds_everything(report) -> None:
