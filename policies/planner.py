@@ -81,10 +81,11 @@ def actionable(
 ) -> tuple[Finding, ...]:
     """Findings to treat, in treatment order: what the preset acts on, and what a target of the user's names."""
     asked = {t.kind: t.level for t in targets if isinstance(t, KindTarget)}
+    unasked = preset.treats(report.findings)
     chosen = {
         f.kind: f
         for f in report.findings
-        if preset.acts_on(f)
+        if f in unasked
         or (f.kind in asked and f.level > asked[f.kind] and f.confidence >= preset.asked_confidence)
     }
     return tuple(chosen[kind] for kind in in_treatment_order(chosen))
@@ -94,6 +95,11 @@ def plan(situation: Situation) -> Plan:
     """Choose the next step's candidates."""
     todo = actionable(situation.report, situation.preset, situation.targets)
     if not todo:
+        meant = [f.kind.value for f in situation.report.findings if situation.preset.acts_on(f)]
+        if meant:
+            return Plan(
+                reason=f"{meant[0]} alone may be meant (--target {meant[0]}<=low treats it)"
+            )
         return Plan(reason="nothing found that is certain and bad enough to treat")
     made = [a for a in situation.attempts if a.status not in ("failed", "skipped")]
     left = situation.preset.max_attempts - len(made)

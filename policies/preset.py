@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,8 @@ class Preset(_Data):
         asked_confidence: the same for kinds that a target of the user's names.
         minimal_level: findings below it are left alone.
         level: overrides of `minimal_level` by kind.
+        alone: confidence needed, at a high level at least, where a kind is all that was found: a photo that is dark, or soft, and nothing else
+            may be so by intent.
         leave: kinds that are only treated when a target names them.
         target_level: without targets of the user's, each treated kind shall fall to this level.
         max_attempts: candidates judged in a run at most, blends included, failed tools not.
@@ -173,6 +175,7 @@ class Preset(_Data):
     asked_confidence: float = Field(default=0.25, ge=0, le=1)
     minimal_level: Level = Level.LOW
     level: Mapping[Kind, Level] = {}
+    alone: Mapping[Kind, float] = {}
     leave: tuple[Kind, ...] = (Kind.LOW_RESOLUTION,)
     target_level: Level = Level.LOW
     max_attempts: int = Field(ge=0)
@@ -241,6 +244,16 @@ class Preset(_Data):
             and finding.level >= self.level_needed(finding.kind)
             and finding.confidence >= self.confidence_needed(finding.kind)
         )
+
+    def treats(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+        """The findings to treat unasked."""
+        certain = tuple(finding for finding in findings if self.acts_on(finding))
+        if len(certain) != 1:
+            return certain
+        (only,) = certain
+        needed = self.alone.get(only.kind)
+        meant = needed is not None and (only.level < Level.HIGH or only.confidence < needed)
+        return () if meant else certain
 
 
 def preset_names() -> tuple[str, ...]:

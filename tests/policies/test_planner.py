@@ -82,6 +82,19 @@ def test_nothing_found_nothing_planned() -> None:
     assert plan(situation(unsure)).calls == ()
 
 
+def test_darkness_alone_may_be_meant_and_is_treated_when_asked_for() -> None:
+    dark = Finding(kind=Kind.LOW_LIGHT, value=1.1, confidence=0.8, source="instrument")
+    left = plan(situation(dark))
+    assert not left.calls
+    assert "--target low_light<=low" in left.reason
+    asked = situation(dark, targets=parse_targets("low_light<=low", metrics=()))
+    assert Kind.LOW_LIGHT in plan(asked).calls[0].prompt.degradations
+    assert Kind.LOW_LIGHT in plan(situation(dark, NOISE)).calls[0].prompt.degradations
+    outcome = conclude(situation(dark), TargetCheck(met=True), plan_reason=left.reason)
+    assert outcome.outcome == "unchanged"
+    assert "may be meant" in outcome.reason
+
+
 def test_one_composed_call_names_everything_from_the_original() -> None:
     (call,) = plan(situation(NOISE, JPEG)).calls
     assert (call.restorer, call.source) == ("llmra", ORIGINAL)

@@ -7,7 +7,7 @@ import yaml
 
 from conservator.policies.preferences import load_preferences
 from conservator.policies.preset import load_preset, preset_names
-from conservator.restorers.degradations.vocabulary import Finding, Kind, Level
+from conservator.restorers.degradations.vocabulary import Finding, Kind, Level, value_at
 from conservator.restorers.errors import MissingFileError, UnknownNameError, UsageError
 
 
@@ -46,6 +46,26 @@ def own_preset(folder: Path, **changes: object) -> Path:
     path = folder / "mine.yaml"
     path.write_text(yaml.safe_dump(data))
     return path
+
+
+def test_what_may_be_meant_is_left_where_it_is_all_that_was_found() -> None:
+    balanced = load_preset("balanced")
+
+    def finding(kind: Kind, severity: float, confidence: float) -> Finding:
+        value = value_at(kind, severity)
+        return Finding(kind=kind, value=value, confidence=confidence, source="instrument")
+
+    dark, soft = finding(Kind.LOW_LIGHT, 0.9, 0.8), finding(Kind.DEFOCUS_BLUR, 0.6, 0.85)
+    noisy, hazy = finding(Kind.NOISE, 0.5, 0.9), finding(Kind.HAZE, 0.5, 0.9)
+    assert balanced.acts_on(dark)
+    assert balanced.treats([dark]) == balanced.treats([soft]) == ()
+    assert balanced.treats([dark, finding(Kind.JPEG, 0.2, 0.9)]) == ()
+    assert balanced.treats([dark, noisy]) == (dark, noisy)
+    assert balanced.treats([dark, soft]) == (dark, soft)
+    assert balanced.treats([hazy]) == (hazy,)
+    assert balanced.treats([finding(Kind.LOW_LIGHT, 0.9, 0.95)])
+    assert not balanced.treats([finding(Kind.LOW_LIGHT, 0.4, 0.95)])
+    assert load_preset("perceptual").treats([dark]) == (dark,)
 
 
 def test_a_preset_of_the_users_own(tmp_path: Path) -> None:
