@@ -150,6 +150,18 @@ class TargetCheck(BaseModel):
     kinds: tuple[Kind, ...] = ()
     clauses: tuple[Clause, ...] = ()
 
+    def joined_by(self, others: Iterable[Clause]) -> TargetCheck:
+        """With other things that were asked for."""
+        others = tuple(others)
+        broken = tuple(str(clause) for clause in others if not clause.met)
+        return self.model_copy(
+            update={
+                "met": self.met and not broken,
+                "blocking": (*self.blocking, *broken),
+                "clauses": (*self.clauses, *others),
+            }
+        )
+
 
 def parse_targets(text: str, *, metrics: Collection[str]) -> tuple[Target, ...]:
     """Read a target list; `metrics` are the no-reference metrics known here.
@@ -217,8 +229,8 @@ def default_targets(findings: Iterable[Finding], preset: Preset) -> tuple[KindTa
     """Without targets of the user's: what the preset acts on shall fall to its target level."""
     return tuple(
         KindTarget(kind=f.kind, level=preset.target_level)
-        for f in findings
-        if preset.acts_on(f) and f.level > preset.target_level
+        for f in preset.treats(findings)
+        if f.level > preset.target_level
     )
 
 
