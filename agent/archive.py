@@ -196,7 +196,7 @@ def _kept(
 
 
 def export(kept: Kept, into: Path, *, overwrite: bool = False) -> tuple[Path, ...]:
-    """Write the picture, the recipe and the report of a run, or of where a dialogue is.
+    """Write the picture, the recipe and the report, as data and as a page, of a run or of where a dialogue is.
 
     Args:
         kept: what to export.
@@ -204,20 +204,22 @@ def export(kept: Kept, into: Path, *, overwrite: bool = False) -> tuple[Path, ..
         overwrite: replace files of the same names.
 
     Returns:
-        The three files.
+        The four files.
 
     Raises:
         UsageError: the run is unfinished.
         InputError: the input changed since.
         OutputError: a file exists, or cannot be written.
     """
+    from conservator.agent.report.writing import make_report
     from conservator.tools.image_io import default_output, save, write_atomically
 
     picture, recipe, report = (_dialogue if kept.kind == "dialogue" else _run)(kept)
     name = kept.input or Path("picture.png")
     suffix = default_output(Path(name.name)).suffix if kept.output is None else kept.output.suffix
     files = tuple(
-        into / file for file in (f"{name.stem}.restored{suffix}", "recipe.json", "report.json")
+        into / file
+        for file in (f"{name.stem}.restored{suffix}", "recipe.json", "report.json", PAGE_FILE)
     )
     try:
         into.mkdir(parents=True, exist_ok=True)
@@ -230,6 +232,7 @@ def export(kept: Kept, into: Path, *, overwrite: bool = False) -> tuple[Path, ..
     write_atomically(files[1], recipe.model_dump_json(indent=1).encode(), overwrite=overwrite)
     text = json.dumps(report, indent=1, ensure_ascii=False)
     write_atomically(files[2], text.encode(), overwrite=overwrite)
+    make_report(kept.path, files[3], overwrite=overwrite)
     return files
 
 

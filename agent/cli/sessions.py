@@ -159,7 +159,7 @@ def resume(
 @output_option("Folder to write into. Default: RUN's name with .export, in the current folder.")
 @overwriting("Replace files of the same names.")
 def export(run: str, output: Path | None, overwrite: bool) -> None:
-    """Write picture, recipe and report of a run, or of where a dialogue is, into a folder."""
+    """Write picture, recipe and report (JSON and HTML) of a run, or of where a dialogue is, into a folder."""
     from conservator.agent import archive
 
     kept = archive.find(run)

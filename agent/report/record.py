@@ -17,8 +17,9 @@ from conservator.agent.sessions import THREAD, RunFolder
 from conservator.policies.acceptance import Measurement
 from conservator.policies.attempt import ORIGINAL, Attempt, ToolCall, chain_of
 from conservator.policies.budget import Spent
+from conservator.policies.targets import Clause
 from conservator.restorers.degradations.vocabulary import ConditionReport
-from conservator.restorers.errors import UsageError
+from conservator.restorers.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -59,6 +60,7 @@ class RunRecord(BaseModel):
     planned: tuple[ToolCall, ...] = ()
     recipe: Recipe
     blocking: tuple[str, ...] = ()
+    contract: tuple[Clause, ...] = ()
     limit: str | None = None
     notes: tuple[str, ...] = ()
     said: tuple[Mapping[str, Any], ...] = ()
@@ -197,6 +199,6 @@ def _last_state(folder: RunFolder) -> RunState:
     try:
         with folder.checkpointer() as checkpointer:
             values = compile_graph(checkpointer).get_state(config).values
-    except sqlite3.Error as error:
-        raise UsageError(f"{str(path)!r} does not read ({error}); start a new run") from error
+    except (sqlite3.Error, OutputError) as error:
+        raise damaged(path, "no checkpoints", "start a new run") from error
     return cast("RunState", {**first_state(), **values})

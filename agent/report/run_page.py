@@ -96,7 +96,7 @@ def run_page(material: RunMaterial) -> tuple[str, Album]:
         story=list(story(record)),
         facts=_facts(record),
         targets=target_lines(record, request),
-        targets_asked=request is None or bool(request.targets),
+        targets_asked=request is None or bool(request.targets or record.contract),
         notes=list(_notes(record)),
         said=[str(one.get("words", "")) for one in record.said],
         question=_json(record.question) if record.question else "",

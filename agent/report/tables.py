@@ -40,12 +40,15 @@ Tone = Literal["", "good", "bad"]
 
 _GUARDS: Final = {
     "structure": "agreement of local structure, 1 for the same scene",
+    "ssim": "SSIM of luma, every pixel",
     "colour": "mean shift of chromaticity",
     "lowpass": "mean difference seen from afar",
     "residual": "RMS difference, of 255",
 }
 _CHECKS: Final = {
     "treated_fell": "what was treated fell",
+    "target": "asked for",
+    "kept": "to be kept",
     "votes": "vote of the metrics",
     "gain": "expected gain, dB",
     "opinion": "the model's opinion",
@@ -237,6 +240,8 @@ def _afterwards(before: Finding, now: Finding | None) -> tuple[Cell, Cell, Cell]
 def _check_words(check: Check) -> str:
     if check.name == "rose":
         return "new damage" if check.kind is None else f"{kind_words(check.kind)} rose"
+    if check.name == "kept" and check.kind is not None:
+        return f"{kind_words(check.kind)} is kept"
     return _CHECKS.get(check.name, check.name)
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from conservator.agent.dialogue.wording import listed
 from conservator.agent.report.nodes import gain_words
 from conservator.agent.report.record import UNFINISHED, RunRecord
-from conservator.agent.report.tables import arrows, kind_words, level_words
+from conservator.agent.report.tables import Tone, arrows, kind_words, level_words
 from conservator.agent.sessions import RunRequest
 from conservator.policies.attempt import ORIGINAL
 from conservator.policies.targets import default_targets
@@ -31,16 +31,18 @@ _OUTCOMES: Final = {
 
 @dataclass(frozen=True)
 class TargetLine:
-    """A target, and whether the result meets it.
+    """Something that was asked for, and what came of it.
 
     Attributes:
-        target: as written in a target list.
-        met: None where nothing was measured.
-        why: what blocks it.
+        target: as it was asked for.
+        state: `met`, `not met`, `held`, `not held`, or `not measured`.
+        tone: of the state.
+        why: the numbers.
     """
 
     target: str
-    met: bool | None
+    state: str
+    tone: Tone
     why: str = ""
 
 
@@ -77,24 +79,38 @@ def story(record: RunRecord) -> Iterator[str]:
 
 
 def target_lines(record: RunRecord, request: RunRequest | None) -> tuple[TargetLine, ...]:
-    """The user's targets, else those that the policy sets for what was found."""
-    if request is None:
-        return tuple(TargetLine(line.partition(": ")[0], False, line) for line in record.blocking)
-    known = bool(record.before.findings)
-    if request.targets:
-        lines = []
-        for target in request.targets.split(","):
-            why = [line for line in record.blocking if line.startswith(f"{target}:")]
-            words = "; ".join(line.removeprefix(f"{target}:").strip() for line in why)
-            lines.append(TargetLine(target, not why if known else None, arrows(words)))
-        return tuple(lines)
+    """What the user asked for, else the targets that the policy sets for what was found."""
+    if record.contract:
+        return tuple(
+            _line(one.text, one.met, one.says, "met" if one.about == "target" else "held")
+            for one in record.contract
+        )
+    if request is None or request.targets:
+        targets = request.targets.split(",") if request else []
+        lines = [_asked(target, record) for target in targets]
+        known = tuple(f"{target}:" for target in targets)
+        others = [line for line in record.blocking if not line.startswith(known)]
+        return (*lines, *(_line(line.partition(": ")[0], False, line) for line in others))
     found = []
     for default in default_targets(record.before.findings, request.preset):
         now = record.after.finding(default.kind)
         met = now is None or now.level <= default.level or record.outcome == "met"
         words = "" if met else f"{kind_words(default.kind)} is {level_words(now)}"
-        found.append(TargetLine(str(default), met, words))
+        found.append(_line(str(default), met, words))
     return tuple(found)
+
+
+def _asked(target: str, record: RunRecord) -> TargetLine:
+    """A target of a run that ended without a word on each."""
+    if not record.before.findings:
+        return TargetLine(target, "not measured", "")
+    why = [line for line in record.blocking if line.startswith(f"{target}:")]
+    words = "; ".join(line.removeprefix(f"{target}:").strip() for line in why)
+    return _line(target, not why, words)
+
+
+def _line(target: str, met: bool, why: str, word: str = "met") -> TargetLine:
+    return TargetLine(target, word if met else f"not {word}", "good" if met else "bad", arrows(why))
 
 
 def _gains(record: RunRecord) -> Iterator[str]:

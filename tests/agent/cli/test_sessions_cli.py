@@ -79,8 +79,9 @@ def test_export_gives_picture_recipe_and_report(run, kept: Path, tmp_path: Path)
     for name, into in ((RUN, tmp_path / "a"), (TALK, tmp_path / "b")):
         done = run("sessions", "export", name, "-o", into)
         assert done.code == 0, done.err
-        picture, recipe, report = map(Path, done.out.splitlines())
+        picture, recipe, report, page = map(Path, done.out.splitlines())
         assert json.loads(report.read_text())
+        assert page.read_text().count("data-name=") >= 2
         again = replay(recipe, kept / "noisy.png", output=tmp_path / f"{name}.png")
         assert not isinstance(again, tuple) and again.steps == 1
         with Image.open(picture) as one, Image.open(tmp_path / f"{name}.png") as other:

@@ -185,6 +185,18 @@ def test_targets_say_what_blocks(edited) -> None:
     assert "noise<=low met" in page.text
     assert "fidelity>=0.999 not met fidelity is 0.98" in page.text
 
+    def contract(data) -> None:
+        data["contract"] = [
+            {"about": "target", "text": "noise<=low", "met": True, "says": "noise is absent (0.1)"},
+            {"about": "protect", "text": "protect the sky", "met": False, "says": "4 px changed"},
+        ]
+
+    page = read(write_report(edited("report.json", contract)))
+    assert "noise<=low met noise is absent (0.1)" in page.text
+    assert "protect the sky not held 4 px changed" in page.text
+    assert "fidelity is 0.98" in page.text
+    assert "fidelity>=0.999 not met" not in page.text
+
 
 def test_pictures_that_are_gone_are_named(whole: RestorationResult, run_dir: Path) -> None:
     for artifact in (run_dir / "artifacts").iterdir():
