@@ -32,6 +32,8 @@ class RestoreOptions(TypedDict, total=False):
 
     policy: str | Path | Preset
     targets: str | Sequence[Target] | None
+    protect: str | Sequence[str] | None
+    keep: str | Sequence[str] | None
     max_seconds: float | None
     max_tools: int | None
     seed: int
@@ -51,6 +53,8 @@ def restore(
     *,
     policy: str | Path | Preset = "balanced",
     targets: str | Sequence[Target] | None = None,
+    protect: str | Sequence[str] | None = None,
+    keep: str | Sequence[str] | None = None,
     max_seconds: float | None = None,
     max_tools: int | None = None,
     seed: int = 0,
@@ -74,7 +78,12 @@ def restore(
     Args:
         image: a path, a Pillow image, or an (H, W), (H, W, 3) or (H, W, 4) array.
         policy: `archival`, `balanced`, `perceptual`, `fast`, a YAML file, or a `Preset`.
-        targets: e.g. `"noise<=low,jpeg<=low,fidelity>=0.9,piqe-=5"`; by default the policy's.
+        targets: e.g. `"noise<=low,jpeg<=low,fidelity>=0.9,ssim_to_input>=0.8,piqe-=5"`; by default the policy's. Those that compare
+            with the input bind every candidate.
+        protect: parts that come back as they came in: `face`, `text`, `x,y,w,h` in px of the upright photo or in %, or a place in words
+            (`the sky`, `left half`); one or several.
+        keep: what is wanted as it is: `the grain`, `the bokeh`, `the colours`, `it dark`, `the fog`, ...; one or several. It is not
+            treated, and a candidate that takes it off is refused.
         max_seconds: wall-clock seconds; by default the policy's.
         max_tools: restorer calls; by default the policy's.
         seed: for restorers that draw.
@@ -102,6 +111,8 @@ def restore(
     options = Options(
         policy=policy,
         targets=targets,
+        protect=protect,
+        keep=keep,
         max_seconds=max_seconds,
         max_tools=max_tools,
         seed=seed,

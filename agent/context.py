@@ -15,6 +15,7 @@ from conservator.agent.steering import StoppedError
 from conservator.agent.wishes import as_said
 from conservator.policies.attempt import Attempt, find_attempt
 from conservator.policies.budget import BudgetClock, Clock, Spent
+from conservator.policies.contract import Contract
 from conservator.policies.planner import Situation
 from conservator.policies.preferences import Preferences
 from conservator.policies.preset import Preset
@@ -23,6 +24,7 @@ from conservator.restorers.card import RestorerCard
 from conservator.restorers.errors import CancelledError
 from conservator.tools.image_io import Picture
 from conservator.tools.look import Pixels
+from conservator.tools.regions import Shield, shield_of
 
 if TYPE_CHECKING:
     from conservator.agent.state import RunState
@@ -70,6 +72,7 @@ class RunContext:
         clock: the run's time against its budget.
         cancel: the caller's wish to stop.
         emit_event: the listener.
+        contract: what the user asks the run to hold to.
         seat: the vision-language model, None without one.
         steering: the caller's hand on the run, None without one.
         device: where restorers compute.
@@ -86,11 +89,13 @@ class RunContext:
     clock: BudgetClock
     cancel: CancelSignal
     emit_event: Callable[[Event], None]
+    contract: Contract = field(default_factory=Contract)
     seat: Seat | None = None
     steering: Steering | None = None
     device: str = "auto"
     seconds: Clock = time.perf_counter
     _timing: dict[str, float] = field(default_factory=dict)
+    _shield: Shield | None = None
 
     def emit(self, kind: type[Event], **facts: object) -> None:
         """Tell the listener that something happened now."""
@@ -149,6 +154,26 @@ class RunContext:
             return self.picture.pixels
         return self.folder.load_artifact(attempt.artifact)
 
+    @property
+    def shield(self) -> Shield:
+        """What covers the parts that the user protects; looked for once."""
+        if self._shield is None:
+            with self.timed("protection"):
+                self._shield = shield_of(self.contract.protect, self.picture.pixels)
+        return self._shield
+
+    def protected(self, pixels: Pixels) -> Pixels:
+        """A candidate with the parts that the user protects as they came in.
+
+        Raises:
+            UsageError: it has another size than the input.
+        """
+        if not self.contract.protect:
+            return pixels
+        shield = self.shield
+        with self.timed("protection"):
+            return shield.over(self.picture.pixels, pixels)
+
     def allowance(self, spent: Spent) -> Allowance:
         """What the next question to the vision-language model may take."""
         from conservator.agent.vlm.exchange import Allowance
@@ -176,6 +201,7 @@ class RunContext:
             cards=self.cards,
             room=self.clock.remaining_tools(state["spent"]),
             seed=self.request.seed,
+            spared=self.contract.kept,
         )
         return as_said(situation, state.get("said", ()))
 

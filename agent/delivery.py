@@ -10,7 +10,7 @@ from conservator.agent.recipe import Recipe, recipe_of
 from conservator.policies.attempt import ORIGINAL, chain_of, find_attempt
 from conservator.policies.planner import Situation
 from conservator.policies.stopping import Broken, Conclusion, conclude
-from conservator.policies.targets import TargetCheck, check_targets, default_targets
+from conservator.policies.targets import Clause, TargetCheck, check_targets, default_targets
 from conservator.restorers.degradations.vocabulary import ConditionReport
 from conservator.restorers.errors import OutputError
 from conservator.tools.compare import png, sheet
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["concluded", "deliver", "final_picture", "final_recipe", "report_after"]
 
 _DELIVERED = "delivered.json"
+_LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp")
 _CROP_SIDE = 192
 """Two of these fit side by side in half a sheet."""
 
@@ -35,14 +36,41 @@ def concluded(state: RunState, context: RunContext, *, broken: Broken | None = N
         return Conclusion(outcome="cancelled", reason="cancelled before the inspection was done")
     situation = context.situation(state)
     plan_reason = "dry run" if context.request.dry_run else state["plan_reason"]
-    return conclude(
+    check, others = _check(state, situation), _protected_and_kept(state, context)
+    conclusion = conclude(
         situation,
-        _check(state, situation),
+        check.joined_by(others),
         plan_reason=plan_reason,
         limit=state["limit"],
         budget=context.request.budget,
         broken=broken,
     )
+    asked = check.clauses if context.targets else ()
+    return conclusion.model_copy(update={"clauses": (*asked, *others)})
+
+
+def _protected_and_kept(state: RunState, context: RunContext) -> tuple[Clause, ...]:
+    """What came of the parts to protect and the things to keep."""
+    contract, baseline = context.contract, state["baseline"]
+    best = find_attempt(state["attempts"], state["best"])
+    clauses: list[Clause] = []
+    if contract.protect:
+        shield, original = context.shield, context.picture.pixels
+        touched = shield.touched(original, context.pixels(state["attempts"], state["best"]))
+        coded = best is not None and context.request.suffix.lower() in _LOSSY
+        as_it_was = "as it came in" + (" before coding" if coded else "")
+        for place, share in zip(contract.protect, shield.shares, strict=True):
+            says = f"{share:.1%} of the photo, {as_it_was}" if share else "not found in the photo"
+            if touched:
+                says += f"; {touched} px of the protected parts changed"
+            text = f"protect {place.name}"
+            clauses.append(
+                Clause(about="protect", text=text, met=not touched, value=share, says=says)
+            )
+    measurement = None if best is None else best.measurement
+    if baseline is not None:
+        clauses += contract.kept_clauses(baseline, measurement, context.preset.guards)
+    return tuple(clauses)
 
 
 def _check(state: RunState, situation: Situation) -> TargetCheck:
@@ -70,7 +98,7 @@ def _check(state: RunState, situation: Situation) -> TargetCheck:
 
 def _guards(measured: dict[str, float] | None) -> dict[str, float]:
     """The untouched input is perfectly like itself."""
-    untouched = {"structure": 1.0, "colour": 0.0, "lowpass": 0.0, "residual": 0.0}
+    untouched = {"structure": 1.0, "ssim": 1.0, "colour": 0.0, "lowpass": 0.0, "residual": 0.0}
     return untouched if measured is None else measured
 
 
@@ -91,6 +119,7 @@ def final_recipe(state: RunState, context: RunContext) -> Recipe:
         version=__version__,
         input_id=context.request.input_id,
         policy=context.preset.name,
+        protect=context.contract.protect,
     )
 
 

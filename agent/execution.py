@@ -37,10 +37,11 @@ from conservator.agent.steering import Steering, StoppedError
 from conservator.policies.acceptance import Direction
 from conservator.policies.attempt import chain_of
 from conservator.policies.budget import Budget, BudgetClock, Clock
+from conservator.policies.contract import Contract, Terms, contract_of, terms_of
 from conservator.policies.preferences import load_preferences
 from conservator.policies.preset import Preset, load_preset
 from conservator.policies.stopping import Broken
-from conservator.policies.targets import Target, parse_targets, render_targets
+from conservator.policies.targets import Target
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import ConditionReport
 from conservator.restorers.errors import (
@@ -86,6 +87,8 @@ class Options:
 
     policy: str | Path | Preset = "balanced"
     targets: str | Sequence[Target] | None = None
+    protect: str | Sequence[str] | None = None
+    keep: str | Sequence[str] | None = None
     max_seconds: float | None = None
     max_tools: int | None = None
     seed: int = 0
@@ -111,15 +114,25 @@ def begin(
     settings = load_settings()
     preset = load_preset(options.policy)
     directions = metric_directions()
-    targets = _targets(options.targets, directions)
+    terms = terms_of(
+        preset,
+        targets=options.targets,
+        protect=options.protect,
+        keep=options.keep,
+        metrics=directions,
+    )
     clock_from = options.clock()
     picture = picture_from(image, settings)
+    contract = contract_of(terms, width=picture.width, height=picture.height, metrics=directions)
+    preset = contract.leaving(preset)
     output = _output(image, options)
     request = RunRequest(
         input=Path(image).absolute() if isinstance(image, (str, Path)) else None,
         input_id=picture.sha256 or content_hash(picture.pixels),
         preset=preset,
-        targets=render_targets(targets),
+        targets=terms.targets,
+        protect=terms.protect,
+        keep=terms.keep,
         budget=_budget(options, preset),
         seed=options.seed,
         output=output,
@@ -142,7 +155,7 @@ def begin(
             folder.write_request(request)
         if request.input is None:
             folder.write_input(picture)
-        session = _Session(request, picture, folder, settings, options, targets, directions)
+        session = _Session(request, picture, folder, settings, options, contract, directions)
         return session.run(
             on_event, cancel, seconds_before=options.clock() - clock_from, resumed=False
         )
@@ -181,13 +194,14 @@ def go_on(
         folder.write_request(request)
     picture = input_again(request, folder, settings)
     directions = metric_directions()
-    targets = _targets(request.targets or None, directions)
+    terms = Terms(targets=request.targets, protect=request.protect, keep=request.keep)
+    contract = contract_of(terms, width=picture.width, height=picture.height, metrics=directions)
     given_vlm = request.vlm if vlm == "auto" else vlm
     given_options = Options(
         vlm=given_vlm, approver=approver, answer=answer, steering=steering, clock=clock
     )
     options = _seated(given_options, request, settings)
-    session = _Session(request, picture, folder, settings, options, targets, directions)
+    session = _Session(request, picture, folder, settings, options, contract, directions)
     return session.run(on_event, cancel, seconds_before=0.0, resumed=True)
 
 
@@ -208,15 +222,6 @@ def _seated(options: Options, request: RunRequest, settings: Settings) -> Option
 
     spec = request.vlm if options.vlm == "auto" else options.vlm
     return replace(options, vlm=open_vlm(spec, settings, device=request.device))
-
-
-def _targets(
-    given: str | Sequence[Target] | None, directions: Mapping[str, Direction]
-) -> tuple[Target, ...]:
-    if given is None:
-        return ()
-    text = given if isinstance(given, str) else render_targets(given)
-    return parse_targets(text, metrics=directions)
 
 
 def metric_directions() -> dict[str, Direction]:
@@ -305,12 +310,12 @@ class _Session:
         folder: RunFolder,
         settings: Settings,
         options: Options,
-        targets: tuple[Target, ...],
+        contract: Contract,
         directions: Mapping[str, Direction],
     ) -> None:
         self._request, self._picture, self._folder = request, picture, folder
         self._settings, self._options = settings, options
-        self._targets, self._directions = targets, directions
+        self._contract, self._directions = contract, directions
         self._question: Question | None = None
 
     def run(
@@ -411,7 +416,7 @@ class _Session:
             picture=self._picture,
             folder=self._folder,
             preset=self._request.preset,
-            targets=self._targets,
+            targets=self._contract.targets,
             preferences=load_preferences(self._settings.preferences),
             cards=catalog.cards(),
             directions=self._directions,
@@ -420,6 +425,7 @@ class _Session:
             ),
             cancel=CancelSignal(cancel),
             emit_event=listener,
+            contract=self._contract,
             seat=seat,
             steering=self._options.steering,
             device=self._request.device,
@@ -480,6 +486,7 @@ class _Session:
             policy=request.preset.name,
             planned=tuple(state["queue"]),
             blocking=conclusion.blocking,
+            contract=conclusion.clauses,
             limit=conclusion.limit,
             notes=(*state["notes"], *self._unheard()),
             vlm=_vlm_record(context, state),

@@ -52,7 +52,8 @@ def measured(
     guards, gain = None, None
     if against_input:
         with context.timed("guards"):
-            guards = compare(context.picture.pixels, pixels)
+            ssim = context.contract.needs_ssim
+            guards = compare(context.picture.pixels, pixels, ssim=ssim)
         with context.timed("metrics"):
             gain = _gain(context.picture.pixels, pixels, source)
     return Measurement(findings=found, scores=dict(scores), guards=guards, gain=gain)

@@ -21,7 +21,7 @@ from conservator.restorers.errors import (
     WeightsError,
 )
 from conservator.restorers.prompts.model import RestorationPrompt
-from conservator.tools.regions import Region, mask_of, mixed
+from conservator.tools.regions import Region, Shield, mask_of, mixed, shield_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,6 +102,7 @@ class Recipe(BaseModel):
         conservator: version of this package that wrote it.
         input_id: sha256 of the picture it was made for.
         policy: name of the preset.
+        protect: parts that stay as they come in after each step, looked for in the input; those given in px bind the recipe to photos of one size.
         steps: numbered from 1; the last one gives the result. Empty when the photo was left as it is.
     """
 
@@ -110,6 +111,7 @@ class Recipe(BaseModel):
     conservator: str
     input_id: str = ""
     policy: str = ""
+    protect: tuple[Region, ...] = ()
     steps: tuple[RecipeStep | MixStep, ...] = ()
 
     @model_validator(mode="after")
@@ -140,7 +142,13 @@ class Replayed:
 
 
 def recipe_of(
-    attempts: Sequence[Attempt], best: str, *, version: str, input_id: str, policy: str
+    attempts: Sequence[Attempt],
+    best: str,
+    *,
+    version: str,
+    input_id: str,
+    policy: str,
+    protect: tuple[Region, ...] = (),
 ) -> Recipe:
     """The recipe of the chain that leads to `best`."""
     steps = [
@@ -158,7 +166,13 @@ def recipe_of(
         )
         for attempt in chain_of(attempts, best)
     ]
-    return Recipe(conservator=version, input_id=input_id, policy=policy, steps=tuple(steps))
+    return Recipe(
+        conservator=version,
+        input_id=input_id,
+        policy=policy,
+        protect=protect,
+        steps=tuple(steps),
+    )
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -236,6 +250,7 @@ def replay(
         WeightsError: the installed weights differ from the recipe's and `strict` is set.
         CancelledError: `cancel` was set.
         UnknownNameError: the recipe names a restorer that is not installed.
+        InputError: the recipe protects a part given in px of a photo of another size.
     """
     chosen = recipe if isinstance(recipe, Recipe) else read_recipe(Path(recipe))
     work = _Work(chosen, overwrite, device, strict, cancel or Signal(), on_progress)
@@ -310,6 +325,7 @@ def _result(work: _Work, picture: Picture) -> Pixels:
         for number, step in enumerate(steps, 1)
         for source in sources_of(number, step)
     }
+    shield = shield_of(work.recipe.protect, picture.pixels) if work.recipe.protect else None
     results = {0: picture.pixels}
     for number, step in enumerate(steps, 1):
         sources = sources_of(number, step)
@@ -319,6 +335,7 @@ def _result(work: _Work, picture: Picture) -> Pixels:
             picture,
             device=work.device,
             strict=work.strict,
+            shield=shield,
             cancel=work.cancel,
             on_progress=work.on_progress,
         )
@@ -362,6 +379,7 @@ def apply_step(
     *,
     device: str,
     strict: bool = True,
+    shield: Shield | None = None,
     cancel: Signal | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Applied:
@@ -373,6 +391,7 @@ def apply_step(
         picture: the input, which decides the depth and where regions are.
         device: where restorers compute.
         strict: refuse weights other than the step's.
+        shield: parts of the input that the result has as they are.
         cancel: looked at between tiles.
         on_progress: called with (tiles done, tiles in all).
 
@@ -386,7 +405,8 @@ def apply_step(
 
     def kept(pixels: Pixels) -> Pixels:
         # A run keeps each candidate in the output's depth, so the next step must see the same rounding.
-        return unit_range(artifact_samples(picture, pixels))
+        whole = pixels if shield is None else shield.over(picture.pixels, pixels)
+        return unit_range(artifact_samples(picture, whole))
 
     if isinstance(step, MixStep):
         under, over = sources

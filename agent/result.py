@@ -18,6 +18,7 @@ from conservator.agent.wishes import Said
 from conservator.policies.attempt import ORIGINAL, Attempt, DecidedBy, ToolCall, chain_of
 from conservator.policies.budget import Limit, Spent
 from conservator.policies.stopping import Outcome
+from conservator.policies.targets import Clause
 from conservator.restorers.degradations.vocabulary import ConditionReport, Level
 from conservator.tools.image_io import Picture
 from conservator.tools.look import Pixels
@@ -108,7 +109,8 @@ class RestorationResult:
         recipe: the accepted steps.
         planned: what a dry run would have tried first.
         decided_by: who planned the steps that won.
-        blocking: targets that are not met, one line each.
+        blocking: targets that are not met, one line each, and what the user asked for that refused a candidate.
+        contract: each target, protected part and thing to keep that was asked for, whether it is met, and the measured number.
         limit: the budget that ended the run.
         notes: what went otherwise than planned.
         vlm: what a vision-language model was asked, and said; None for a run without one.
@@ -133,6 +135,7 @@ class RestorationResult:
     policy: str
     planned: tuple[ToolCall, ...] = ()
     blocking: tuple[str, ...] = ()
+    contract: tuple[Clause, ...] = ()
     limit: Limit | None = None
     notes: tuple[str, ...] = ()
     vlm: VlmRecord | None = None
@@ -200,6 +203,7 @@ class RestorationResult:
             "planned": [call.model_dump(mode="json") for call in self.planned],
             "recipe": self.recipe.model_dump(mode="json"),
             "blocking": list(self.blocking),
+            "contract": [clause.model_dump(mode="json") for clause in self.contract],
             "limit": self.limit,
             "notes": list(self.notes),
             "said": [said.model_dump(mode="json") for said in self.said],

@@ -71,6 +71,8 @@ class RunRequest(BaseModel):
         input: the picture's path; None when the caller gave pixels, which are in `input.npz`.
         input_id: sha256 of the file, or of the pixels.
         targets: as text.
+        protect: places that come back as they came in, as text.
+        keep: what is wanted as it is, as text; its kinds are among those that the preset leaves.
         output: where the result goes; None to write none.
         overwrite: replace an existing output, also the input itself.
         suffix: format in which candidates are scored, the output's.
@@ -85,6 +87,8 @@ class RunRequest(BaseModel):
     input_id: str
     preset: Preset
     targets: str = ""
+    protect: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
     budget: Budget
     seed: int = 0
     output: Path | None = None

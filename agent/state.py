@@ -14,6 +14,7 @@ from conservator.policies.attempt import Attempt, DecidedBy, ToolCall
 from conservator.policies.budget import Limit, Spent
 from conservator.policies.opinion import Opinion
 from conservator.policies.stopping import Conclusion
+from conservator.policies.targets import Clause
 from conservator.restorers.degradations.vocabulary import ConditionReport, Finding, Kind, Level
 from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.tools.compare import Guards
@@ -133,6 +134,7 @@ SERIALISED_TYPES: Final[tuple[type[BaseModel] | type[Kind] | type[Level], ...]] 
     Asked,
     Attempt,
     Check,
+    Clause,
     Conclusion,
     ConditionReport,
     Finding,

@@ -108,7 +108,7 @@ def as_said(situation: Situation, said: Sequence[Said]) -> Situation:
                 if not (isinstance(target, KindTarget) and target.kind in left)
             ),
             "settled": frozenset(settled),
-            "spared": frozenset(left),
+            "spared": (situation.spared - settled) | left,
         }
     )
 

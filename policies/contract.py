@@ -123,6 +123,9 @@ class Contract(BaseModel):
         for intent in self.keep:
             checks = () if after is None else tuple(_kept(intent, before, after, limits))
             says = "; ".join(check.says.partition(": ")[2] for check in checks)
+            if not checks:
+                nothing = "not found in the photo, so there was nothing to lose"
+                says = "as it came in" if after is None else nothing
             first = next(iter(checks), None)
             clauses.append(
                 Clause(
@@ -130,7 +133,7 @@ class Contract(BaseModel):
                     text=f"keep {intent}",
                     met=all(check.passed for check in checks),
                     value=None if first is None else first.value,
-                    says=says or "as it came in",
+                    says=says,
                 )
             )
         return tuple(clauses)

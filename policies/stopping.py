@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from conservator.policies.attempt import ORIGINAL
 from conservator.policies.budget import Budget, Limit
 from conservator.policies.planner import Situation, actionable
-from conservator.policies.targets import TargetCheck
+from conservator.policies.targets import Clause, TargetCheck
 from conservator.restorers.degradations.vocabulary import Level
 
 __all__ = ["Broken", "Conclusion", "Outcome", "conclude"]
@@ -27,7 +27,8 @@ class Conclusion(BaseModel):
     Attributes:
         reason: one line for people; names what blocks the targets, or which limit was reached.
         limit: the limit that was reached, None otherwise.
-        blocking: targets that are not met, one line each.
+        blocking: targets that are not met, one line each, and what the user asked for that refused a candidate.
+        clauses: what the user asked for, and what came of each of it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -36,6 +37,7 @@ class Conclusion(BaseModel):
     reason: str
     limit: Limit | None = None
     blocking: tuple[str, ...] = ()
+    clauses: tuple[Clause, ...] = ()
 
 
 _BROKEN = {
@@ -66,7 +68,7 @@ def conclude(
     """
     untouched = situation.best == ORIGINAL
     kept = "the input is kept as it is" if untouched else f"kept {situation.best}"
-    blocking = check.blocking
+    blocking = check.blocking if check.met else (*check.blocking, *_in_the_way(situation))
     if broken is not None:
         reason = f"{_BROKEN[broken]}; {kept}"
         return Conclusion(outcome=broken, reason=reason, blocking=blocking)
@@ -80,6 +82,8 @@ def conclude(
     if situation.targets:
         if check.met:
             reason = "the targets are met" + (" by the input as it is" if untouched else "")
+            if untouched:
+                reason = "; ".join((reason, *_in_the_way(situation)))
             return Conclusion(outcome="unchanged" if untouched else "met", reason=reason)
         return Conclusion(outcome="not_met", reason="; ".join(blocking), blocking=blocking)
     if untouched:
@@ -89,10 +93,23 @@ def conclude(
     return Conclusion(outcome="not_met", reason="; ".join(blocking), blocking=blocking)
 
 
+def _in_the_way(situation: Situation) -> tuple[str, ...]:
+    """What the user asked for that refused candidates, one line each, with the candidate that came nearest."""
+    nearest: dict[str, tuple[float, str]] = {}
+    for attempt in situation.attempts:
+        for check in () if attempt.verdict is None else attempt.verdict.failed():
+            if check.name in ("target", "kept"):
+                text = check.says.partition(":")[0]
+                found = abs(check.value - check.limit), f"{check.says} in {attempt.id}"
+                nearest[text] = min(nearest.get(text, found), found)
+    return tuple(line for _, line in nearest.values())
+
+
 def _why_untouched(situation: Situation, plan_reason: str) -> str:
-    if situation.spared:
-        return f"{', '.join(sorted(situation.spared))} left alone, as you said"
     made = [attempt for attempt in situation.attempts if attempt.status != "skipped"]
+    refused = any(a.verdict is not None and not a.accepted for a in made)
+    if situation.spared and not refused:
+        return f"{', '.join(sorted(situation.spared))} left alone, as you said"
     if situation.attempts and not made:
         return "what was planned was skipped by you"
     if made:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
@@ -24,12 +25,12 @@ __all__ = [
     "FOUND",
     "Mask",
     "Region",
+    "Shield",
     "core_of",
     "coverage",
     "mask_of",
     "mixed",
     "shield_of",
-    "shielded",
 ]
 
 Mask = npt.NDArray[np.float32]
@@ -136,8 +137,45 @@ def core_of(region: Region, pixels: Pixels) -> npt.NDArray[np.bool_]:
     return ~core if region.outside else core
 
 
-def shield_of(regions: Iterable[Region], pixels: Pixels) -> Mask:
-    """A mask of 1 on every pixel of the regions, that falls to 0 on a soft border around them; 0 where nothing is found.
+@dataclass(frozen=True)
+class Shield:
+    """Parts of a photo that stay as they are.
+
+    Attributes:
+        mask: 1 on every pixel of the parts, falling to 0 on a soft border around them.
+        shares: of the photo that each part takes, [0, 1]; 0 for what was not found.
+    """
+
+    mask: Mask = field(repr=False)
+    shares: tuple[float, ...] = ()
+
+    def over(self, original: Pixels, treated: Pixels) -> Pixels:
+        """The treated picture with the original's own samples in the parts, and a mix of both on their border.
+
+        Raises:
+            UsageError: the sizes differ.
+        """
+        if not original.shape == treated.shape == (*self.mask.shape, 3):
+            sizes = ", ".join(f"{x.shape[1]}x{x.shape[0]}" for x in (original, treated, self.mask))
+            raise UsageError(f"a protected part needs a result of the input's size: {sizes}")
+        result = np.array(treated, np.float32)
+        rows = np.flatnonzero(self.mask.any(axis=1))
+        if rows.size:
+            band = slice(int(rows[0]), int(rows[-1]) + 1)
+            share, kept, made = self.mask[band, :, None], original[band], treated[band]
+            mix = np.clip(made + share * (kept - made), 0, 1)
+            # A mix of 1 and 0 would round.
+            result[band] = np.where(share >= 1, kept, np.where(share > 0, mix, made))
+        return result
+
+    def touched(self, original: Pixels, result: Pixels) -> int:
+        """How many pixels of the parts differ."""
+        inside = self.mask >= 1
+        return int((original[inside] != result[inside]).any(axis=1).sum())
+
+
+def shield_of(regions: Iterable[Region], pixels: Pixels) -> Shield:
+    """A shield over regions of a photo.
 
     Args:
         regions: what to cover.
@@ -149,34 +187,17 @@ def shield_of(regions: Iterable[Region], pixels: Pixels) -> Mask:
     import cv2
 
     height, width = pixels.shape[:2]
-    core = np.zeros((height, width), np.bool_)
+    whole, shares = np.zeros((height, width), np.bool_), list[float]()
     for region in regions:
-        core |= core_of(region, pixels)
-    if not core.any():
-        return np.zeros((height, width), np.float32)
-    away = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, 5)
-    shield = _smooth(1 - np.asarray(away, np.float32) / _feather(height, width))
-    shield[core] = 1
-    return shield
-
-
-def shielded(original: Pixels, treated: Pixels, shield: Mask) -> Pixels:
-    """The treated picture with the original's own samples where the shield is 1, and a mix of both on its border.
-
-    Raises:
-        UsageError: the sizes differ.
-    """
-    if not original.shape == treated.shape == (*shield.shape, 3):
-        sizes = ", ".join(f"{x.shape[1]}x{x.shape[0]}" for x in (original, treated, shield))
-        raise UsageError(f"a protected part needs a result of the input's size: {sizes}")
-    result = np.array(treated, np.float32)
-    rows = np.flatnonzero(shield.any(axis=1))
-    if rows.size:
-        band = slice(int(rows[0]), int(rows[-1]) + 1)
-        share, kept, made = shield[band, :, None], original[band], treated[band]
-        mix = np.clip(made + share * (kept - made), 0, 1)
-        result[band] = np.where(share >= 1, kept, np.where(share > 0, mix, made))
-    return result
+        core = core_of(region, pixels)
+        shares.append(float(core.mean(dtype=np.float64)))
+        whole |= core
+    if not whole.any():
+        return Shield(np.zeros((height, width), np.float32), tuple(shares))
+    away = cv2.distanceTransform((~whole).astype(np.uint8), cv2.DIST_L2, 5)
+    mask = _smooth(1 - np.asarray(away, np.float32) / _feather(height, width))
+    mask[whole] = 1
+    return Shield(mask, tuple(shares))
 
 
 def mixed(under: Pixels, over: Pixels, mask: Mask) -> Pixels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from conservator.agent.cli.console import columns, one_line
@@ -11,6 +11,7 @@ from conservator.restorers.degradations.vocabulary import PARAMETERS, Finding, K
 if TYPE_CHECKING:
     from conservator.agent.result import RestorationResult
     from conservator.policies.attempt import Attempt
+    from conservator.policies.targets import Clause
     from conservator.restorers.degradations.vocabulary import ConditionReport
 
 __all__ = ["condition", "narrated", "report_data"]
@@ -64,6 +65,9 @@ def narrated(result: RestorationResult, *, dry_run: bool = False) -> Iterator[st
     if result.changed:
         yield "Gained"
         yield from columns(_gains(result))
+    if result.contract:
+        yield "Asked for"
+        yield from columns(_asked(result.contract))
     yield f"Outcome: {_outcome(result)}"
     if result.vlm is not None:
         said = ", ".join(f"{what} by {_people(who)}" for what, who in result.decided.items())
@@ -159,6 +163,12 @@ def _gains(result: RestorationResult) -> Iterator[tuple[str, str, str, str]]:
         change = after_score - before_score
         better = change if name in METRICS and METRICS[name].higher_is_better else -change
         yield name, f"{before_score:.3g}", f"-> {after_score:.3g}", _judged(better)
+
+
+def _asked(contract: Iterable[Clause]) -> Iterator[tuple[str, str, str]]:
+    for clause in contract:
+        held = "met" if clause.about == "target" else "held"
+        yield clause.text, held if clause.met else f"not {held}", one_line(clause.says)
 
 
 def _judged(gain: float) -> str:

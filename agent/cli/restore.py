@@ -49,7 +49,20 @@ __all__ = ["code_of", "restore", "tell"]
     "targets",
     metavar="LIST",
     multiple=True,
-    help="Quality targets, e.g. noise<=low,jpeg<=low,fidelity>=0.9. Default: the policy's.",
+    help="Quality targets, e.g. noise<=low,jpeg<=low,ssim_to_input>=0.8,piqe-=5. Default: the policy's.",
+)
+@click.option(
+    "--protect",
+    metavar="PLACE",
+    multiple=True,
+    help="A part that comes back as it came in: x,y,w,h in px or %, a place in words (the sky, left half), face (larger frontal "
+    "ones; about half are found) or text (printed lines; most are found).",
+)
+@click.option(
+    "--keep",
+    metavar="WHAT",
+    multiple=True,
+    help="What is wanted as it is: the grain, the bokeh, the colours, it dark, the fog, ...",
 )
 @click.option(
     "--max-seconds",
@@ -89,6 +102,8 @@ def restore(
     output: Path | None,
     policy: str,
     targets: tuple[str, ...],
+    protect: tuple[str, ...],
+    keep: tuple[str, ...],
     max_seconds: float | None,
     max_tools: int | None,
     seed: int,
@@ -136,6 +151,8 @@ def restore(
                 picture,
                 policy=policy,
                 targets=",".join(targets) if targets else None,
+                protect=protect,
+                keep=keep,
                 max_seconds=max_seconds,
                 max_tools=max_tools,
                 seed=seed,
@@ -160,7 +177,10 @@ def _refuse_with_resume(context: click.Context) -> None:
     Raises:
         UsageError: options that only a new run takes.
     """
-    fixed = ("output", "policy", "targets", "seed", "device", "dry_run", "overwrite")
+    fixed = (
+        *("output", "policy", "targets", "protect", "keep"),
+        *("seed", "device", "dry_run", "overwrite"),
+    )
     given = [name for name in fixed if _given(context, name)]
     if given:
         listed = ", ".join(

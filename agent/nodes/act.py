@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from conservator.agent.calling import called, names_the_device
@@ -40,6 +41,7 @@ def act(state: RunState, context: RunContext) -> dict[str, Any]:
         spent = spent.model_copy(update={"tools": spent.tools + 1})
     try:
         treated = _treated(call, name, attempts, context)
+        treated = replace(treated, pixels=context.protected(treated.pixels))
         with context.timed("artifacts"):
             artifact = context.folder.save_artifact(
                 artifact_samples(context.picture, treated.pixels)

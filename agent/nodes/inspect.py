@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["inspect"]
 
+_MUCH = 0.4
+"""Protected share of a photo from which on it decides what the instruments read."""
+
 
 def inspect(state: RunState, context: RunContext) -> dict[str, Any]:
     """Write the condition report, and measure the original as candidates will be measured.
@@ -38,6 +41,8 @@ def inspect(state: RunState, context: RunContext) -> dict[str, Any]:
             said = context.seat.describe(report, picture.pixels, context.allowance(state["spent"]))
         report = said.report
         update = told(state, said.asked)
+    if notes := _about_protection(context):
+        update["notes"] = (*update.get("notes", state["notes"]), *notes)
     todo = actionable(report, context.preset, context.targets)
     if picture.jpeg is not None and todo:
         baseline = measured(context, picture.pixels)
@@ -48,3 +53,22 @@ def inspect(state: RunState, context: RunContext) -> dict[str, Any]:
         baseline = Measurement(findings=found, scores=scores)
     context.emit(Inspected, report=report, baseline=baseline)
     return {"report": report, "baseline": baseline, **update}
+
+
+def _about_protection(context: RunContext) -> tuple[str, ...]:
+    """What a user should know about the parts to protect: those that are not in the photo, and what large ones do to the numbers."""
+    places = context.contract.protect
+    if not places:
+        return ()
+    shield = context.shield
+    notes = [
+        f"protect {place.name}: not found in the photo, so nothing is protected there"
+        for place, share in zip(places, shield.shares, strict=True)
+        if share == 0
+    ]
+    whole = float((shield.mask >= 1).mean())
+    if whole > _MUCH:
+        notes.append(
+            f"{whole:.0%} of the photo is protected and counts in every measurement, so that little can be seen to change"
+        )
+    return tuple(notes)

@@ -34,6 +34,7 @@ def judge(state: RunState, context: RunContext) -> dict[str, Any]:
         preset=context.preset,
         directions=context.directions,
         prior=_prior(attempts, attempt, context),
+        asked=context.contract.checks(baseline, attempt.measurement, context.preset.guards),
     )
     best = state["best"]
     leader = find_attempt(attempts, best)

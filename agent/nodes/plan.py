@@ -40,7 +40,8 @@ def plan(state: RunState, context: RunContext) -> dict[str, Any]:
             ahead, decided_by = beside(answer.plan, ahead, situation), "vlm"
         # The answer may have taken the time that its calls would need.
         limit = context.clock.limit(spent)
-    if said := state.get("said", ()):
+    said = state.get("said", ())
+    if said or situation.spared:
         calls, notes = planned_as_said(ahead.calls, situation, said)
         ahead = ahead.model_copy(update={"calls": calls})
         update["notes"] = (*update.get("notes", state["notes"]), *notes)

@@ -145,6 +145,8 @@ def plan_question(
         text.append(f"Scene: {_quoted(situation.report.scene)}")
     if situation.targets:
         text.append("Targets: " + ", ".join(str(target) for target in situation.targets))
+    if situation.spared:
+        text.append("Leave alone: " + ", ".join(sorted(situation.spared)))
     for attempt in situation.attempts[-_ATTEMPTS:]:
         said = attempt.error or (attempt.verdict.reason if attempt.verdict else "not judged")
         state = "accepted" if attempt.accepted else "refused"

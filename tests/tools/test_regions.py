@@ -12,7 +12,6 @@ from conservator.tools.regions import (
     mask_of,
     mixed,
     shield_of,
-    shielded,
 )
 
 LEFT = Region(name="the left half", box=(0, 0, 0.5, 1))
@@ -103,24 +102,27 @@ def test_px_belong_to_photos_of_one_size() -> None:
 def test_a_shield_is_whole_inside_and_soft_outside() -> None:
     pixels = np.zeros((100, 200, 3), np.float32)
     shield = shield_of((BOX,), pixels)
-    assert (shield[core_of(BOX, pixels)] == 1).all()
-    beside = shield[50, 70:80]
+    assert (shield.mask[core_of(BOX, pixels)] == 1).all()
+    beside = shield.mask[50, 70:80]
     assert 0 < beside[1] < 1 and (np.diff(beside) <= 0).all() and beside[-1] == 0
-    assert shield_of((), pixels).max() == 0
-    assert shield_of((Region(name="the face", found="faces"),), pixels).max() == 0
+    assert shield.shares == pytest.approx((0.1,))
+    assert shield_of((), pixels).mask.max() == 0
+    nobody = shield_of((Region(name="the face", found="faces"),), pixels)
+    assert nobody.mask.max() == 0 and nobody.shares == (0,)
 
 
 def test_what_is_shielded_is_the_same_to_the_bit() -> None:
     rng = np.random.default_rng(1)
     original, treated = (rng.random((100, 200, 3), np.float32) for _ in range(2))
     shield = shield_of((BOX,), original)
-    result = shielded(original, treated, shield)
+    result = shield.over(original, treated)
     core = core_of(BOX, original)
     np.testing.assert_array_equal(result[core], original[core])
-    np.testing.assert_array_equal(result[shield == 0], treated[shield == 0])
-    border = (shield > 0) & (shield < 1)
+    np.testing.assert_array_equal(result[shield.mask == 0], treated[shield.mask == 0])
+    border = (shield.mask > 0) & (shield.mask < 1)
+    assert (shield.touched(original, result), shield.touched(original, treated)) == (0, 2000)
     low, high = np.minimum(original, treated)[border], np.maximum(original, treated)[border]
     assert border.any()
     assert ((result[border] >= low - 1e-6) & (result[border] <= high + 1e-6)).all()
     with pytest.raises(UsageError, match="size"):
-        shielded(original, treated[::2], shield)
+        shield.over(original, treated[::2])
