@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, Protocol, runtime_checkable
@@ -19,11 +19,12 @@ __all__ = [
     "Restored",
     "Restorer",
     "SpatialGuidance",
+    "StagedGuidance",
     "TileRestorer",
 ]
 
 OnProgress = Callable[[int, int], None]
-"""Called with (tiles done, tiles in all)."""
+"""Called with (tiles done, tiles in all); the pieces of a `StagedGuidance` count as tiles."""
 
 Guidance = Any
 """Whatever a restorer computes once on the whole image and every tile then shares."""
@@ -45,6 +46,20 @@ class RecordedGuidance(Protocol):
     @property
     def facts(self) -> dict[str, Any]:
         """What was measured on this image, `{"sigma": 24.1}`."""
+        ...
+
+
+@runtime_checkable
+class StagedGuidance(Protocol):
+    """Guidance that takes long to make; the runner makes it before the first tile, and can be watched and cancelled between its pieces."""
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces `make` has."""
+        ...
+
+    def make(self) -> Iterator[None]:
+        """Do one piece at each step."""
         ...
 
 

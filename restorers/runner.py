@@ -21,6 +21,7 @@ from conservator.restorers.base import (
     RecordedGuidance,
     Restored,
     SpatialGuidance,
+    StagedGuidance,
     TileRestorer,
 )
 from conservator.restorers.card import RestorerCard
@@ -121,8 +122,8 @@ class Runner:
             image: on any device.
             prompt: what to undo, and how strongly.
             seed: fixes all that is random.
-            on_progress: called with (tiles done, tiles in all), first with 0 done.
-            cancel: looked at before each tile.
+            on_progress: called with (tiles done, tiles in all), first with 0 done; pieces of guidance count as tiles.
+            cancel: looked at before each of them.
 
         Raises:
             InputError: the image is not what the contract says.
@@ -209,13 +210,19 @@ class Runner:
         # The seed again: a run that starts over on a lower rung draws the same numbers.
         torch.manual_seed(seed)
         guidance = self._restorer.prepare(image, prompt, seed=seed)
+        pieces = guidance.pieces if isinstance(guidance, StagedGuidance) else 0
         if on_progress is not None:
-            on_progress(0, total)
+            on_progress(0, pieces + total)
+        if isinstance(guidance, StagedGuidance):
+            for made, _ in enumerate(guidance.make(), start=1):
+                self._stop_if(cancel, made, pieces + total)
+                if on_progress is not None:
+                    on_progress(made, pieces + total)
         # Outside inference mode, so that the caller may write to the result.
         with torch.inference_mode(mode=False):
             output = torch.zeros((1, 3, height * scale, width * scale))
-        for done, tile in enumerate(cut(rows, columns)):
-            self._stop_if(cancel, done, total)
+        for done, tile in enumerate(cut(rows, columns), start=pieces):
+            self._stop_if(cancel, done, pieces + total)
             top, left = tile.rows.start, tile.columns.start
             bottom = min(top + tile.rows.length, height)
             right = min(left + tile.columns.length, width)
@@ -235,7 +242,7 @@ class Runner:
                 across = torch.from_numpy(tile.columns.weights)[None, : restored.shape[-1]]
                 window.addcmul_(restored, down * across)
             if on_progress is not None:
-                on_progress(done + 1, total)
+                on_progress(done + 1, pieces + total)
         facts: dict[str, Any] = {
             "tiles": total,
             "tile": [rows[0].length, columns[0].length],

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import re
 from functools import cache
 
 import torch
 from torch import Tensor, nn
 
 from conservator.restorers.errors import BackendMissingError
+from conservator.restorers.layers.amounts import ANGLES, angles, number_runs
 from conservator.restorers.layers.text import TextTower
 from conservator.restorers.llmra.config import LLMRAConfig
 from conservator.restorers.prompts.llmra import VOCABULARY, tokenise
@@ -26,26 +25,6 @@ def _word_ids() -> dict[str, int]:
     return {word: i + 2 for i, word in enumerate(VOCABULARY)}
 
 
-OCTAVES = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
-"""Turns of a number's angle each time the number doubles: the first tells 0.01 from 100, the last tells 20 from 21."""
-
-
-def _amount(number: str) -> list[float]:
-    """A written number as angles of its logarithm."""
-    octave = math.log2(max(float(number), 1e-3))
-    turns = [2 * math.pi * octave * pace for pace in OCTAVES]
-    return [wave(turn) for turn in turns for wave in (math.sin, math.cos)]
-
-
-def _numbers(words: list[str]) -> list[tuple[int, int, str]]:
-    """(start, end, number) of each run of digits, with or without decimals."""
-    shape = "".join("d" if w.isdecimal() else "." if w == "." else "x" for w in words)
-    return [
-        (run.start(), run.end(), "".join(words[run.start() : run.end()]))
-        for run in re.finditer(r"d+(\.d+)?", shape)
-    ]
-
-
 class SmallTextEncoder(nn.Module):
     """Words of the prompt language to (B, tokens, width).
 
@@ -56,7 +35,7 @@ class SmallTextEncoder(nn.Module):
         super().__init__()
         self.tokens = tokens
         self.tower = TextTower(ROOM, tokens, width, depth, max(1, width // 32))
-        self.amount = nn.Linear(2 * len(OCTAVES), width, bias=False)
+        self.amount = nn.Linear(ANGLES, width, bias=False)
         nn.init.zeros_(self.amount.weight)
 
     def ids(self, texts: list[str]) -> Tensor:
@@ -70,10 +49,10 @@ class SmallTextEncoder(nn.Module):
 
     def amounts(self, texts: list[str]) -> Tensor:
         """(B, tokens, angles) of the numbers, zero at words."""
-        rows = torch.zeros(len(texts), self.tokens, 2 * len(OCTAVES))
+        rows = torch.zeros(len(texts), self.tokens, ANGLES)
         for row, text in zip(rows, texts, strict=True):
-            for start, end, number in _numbers(tokenise(text)[: self.tokens]):
-                row[start:end] = torch.tensor(_amount(number))
+            for start, end, number in number_runs(tokenise(text)[: self.tokens]):
+                row[start:end] = torch.tensor(angles(number))
         return rows
 
     def forward(self, texts: list[str]) -> Tensor:

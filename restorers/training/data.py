@@ -39,7 +39,11 @@ CAPTURE_ORDER: tuple[Kind, ...] = (
 
 
 class CropBank:
-    """Every training image decoded once, as (N, 3, S, S) uint8."""
+    """Every training image decoded once, as (N, 3, S, S) uint8.
+
+    Attributes:
+        names: the files' names, in the same order.
+    """
 
     def __init__(self, folder: Path, side: int = 320, limit: int | None = None) -> None:
         """Decode all images of a folder; smaller ones are mirrored up to `side`, larger ones cut at the centre.
@@ -54,6 +58,7 @@ class CropBank:
         )[:limit]
         if not paths:
             raise UsageError(f"no training images in {folder}: give a folder of JPEG, PNG or WebP")
+        self.names = tuple(path.name for path in paths)
         crops = np.empty((len(paths), 3, side, side), np.uint8)
         for i, path in enumerate(paths):
             with Image.open(path) as image:
