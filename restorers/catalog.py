@@ -60,6 +60,9 @@ _BUILT_IN: Final[dict[str, Entry]] = {
     "mofe-ir": Entry(
         "conservator.restorers.mofe_ir.card:CARD", "conservator.restorers.mofe_ir.restorer:build"
     ),
+    "spire": Entry(
+        "conservator.restorers.spire.card:CARD", "conservator.restorers.spire.restorer:build"
+    ),
     "lm4lv": Entry(
         "conservator.restorers.lm4lv.card:CARD", "conservator.restorers.lm4lv.restorer:build"
     ),

@@ -1,0 +1,26 @@
+"""SPIRE's data sheet."""
+
+from conservator.restorers.card import Configuration, RestorerCard
+from conservator.restorers.degradations.vocabulary import Kind
+
+__all__ = ["CARD"]
+
+CARD = RestorerCard(
+    name="spire",
+    title="SPIRE: noise, blur, JPEG and lost resolution, told with numbers; draws detail anew with a diffusion prior that also hears what the photo shows",
+    treats=(Kind.NOISE, Kind.DEFOCUS_BLUR, Kind.JPEG, Kind.LOW_RESOLUTION),
+    prompt_style="spire",
+    precision="bfloat16",
+    understands_strength=True,
+    multiple=16,
+    tile=512,
+    overlap=64,
+    seconds_per_mp=20.0,
+    licence="Apache-2.0",
+    commercial_use=False,
+    paper="arXiv 2312.11595",
+    configurations={
+        "compact": Configuration(parameters_m=13.7),
+        "paper": Configuration(parameters_m=1131.0),
+    },
+)
