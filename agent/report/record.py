@@ -90,11 +90,6 @@ class RunRecord(BaseModel):
         steps = self.steps
         return steps[-1].measurement if steps else None
 
-    @property
-    def finished(self) -> bool:
-        """Whether the run came to an end, of whatever kind."""
-        return self.outcome != UNFINISHED
-
 
 def record_from(data: object, source: Path, remedy: str = "give another one") -> RunRecord:
     """A run's JSON data as a record.

@@ -63,7 +63,7 @@ def found_words(report: ConditionReport) -> str:
 
 def story(record: RunRecord) -> Iterator[str]:
     """What was found, done and gained, a sentence each."""
-    if not record.before.findings and not record.finished:
+    if not record.before.findings:
         yield "Nobody has looked at the photo yet."
         return
     yield f"Found: {found_words(record.before)}."
