@@ -21,6 +21,7 @@ PAPERS = {
 }
 OWN = {
     *("smoke", "single", "mio16", "cdd11", "spire-param", "lm4lv-tasks", "clean-unchanged"),
+    "camera-noise",
     *("real-noref", "perception", "strength", "text-impact", "llmra-card", "mofe-card"),
 }
 
