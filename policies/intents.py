@@ -19,7 +19,7 @@ from conservator.restorers.errors import PromptError
 from conservator.restorers.prompts.lexicon import ascii_marks
 from conservator.restorers.prompts.model import RestorationPrompt
 
-__all__ = ["INTENTS", "Intent", "read_intent"]
+__all__ = ["INTENTS", "Intent", "kept_kinds", "read_intent"]
 
 INTENTS: Final = (
     "the grain, the bokeh or blur, the colours, the mood or it dark, the fog, the rain, the snow, "
@@ -93,6 +93,16 @@ def read_intent(text: str) -> Intent:
         raise PromptError(f"nothing to keep in {text!r}; say {INTENTS}")
     ordered = tuple(kind for kind in Kind if kind in kinds)
     return Intent(words=_LEAD.sub("", words), kinds=ordered, colours=colours)
+
+
+def kept_kinds(sentence: str) -> tuple[Kind, ...]:
+    """The kinds that a sentence beginning with "keep" asks to leave alone; empty for any other, and where some of it cannot be read."""
+    if _LEAD.match(ascii_marks(" ".join(sentence.split())).lower()) is None:
+        return ()
+    try:
+        return read_intent(sentence).kinds
+    except PromptError:
+        return ()
 
 
 def _kinds(piece: str, bare: str) -> Sequence[Kind]:

@@ -23,6 +23,7 @@ from conservator.agent.dialogue.tree import Turn, Wish
 from conservator.agent.vlm.asked import Asked
 from conservator.policies.comments import Comment, read_comment
 from conservator.policies.dose import next_dose
+from conservator.policies.intents import kept_kinds
 from conservator.policies.places import PLACES, Statement, read_statements
 from conservator.policies.preferences import Preferences
 from conservator.policies.preset import Preset
@@ -232,6 +233,8 @@ class Reader:
         treated = strengths(inside(whole, region))
         prompt = RestorationPrompt(degradations=treated, semantic=self.report.scene)
         comment = read_comment(text, prompt)
+        if comment.unmapped and (kept := kept_kinds(text)):
+            comment = Comment(changes=dict.fromkeys(kept, "off"))
         if not treated and not comment.changes and read_comment(text, _SOMETHING).changes:
             nothing = "nothing is treated here yet; say restore, or what is not right"
             return Understood(Wish(region=region), remarks=(nothing,))

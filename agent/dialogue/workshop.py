@@ -261,7 +261,8 @@ class Workshop:
         request = self.request
         kept = dict.fromkeys((*request.preset.leave, *leave))
         preset = request.preset.model_copy(
-            update={"leave": tuple(kept), **request.budget.model_dump()}
+            # A turn's treatment is made anew later on, and knows parts of the photo by the user's words only.
+            update={"leave": tuple(kept), "protect": (), **request.budget.model_dump()}
         )
         place = self.folder.path / RUNS / turn
         # What a killed turn left behind.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from conservator.policies.intents import INTENTS, read_intent
+from conservator.policies.intents import INTENTS, kept_kinds, read_intent
 from conservator.restorers.degradations.vocabulary import Kind
 from conservator.restorers.errors import PromptError
 
@@ -69,3 +69,18 @@ def test_what_cannot_be_kept_is_a_clear_error(text: str, named: str) -> None:
 
 def test_words_are_kept_for_people() -> None:
     assert read_intent("keep the Grain").words == "the Grain"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "kinds"),
+    [
+        ("keep the mood", (Kind.LOW_LIGHT,)),
+        ("please leave the night light as it is", (Kind.LOW_LIGHT,)),
+        ("the mood", ()),
+        ("keep the colours", ()),
+        ("keep the vibe", ()),
+        ("too dark", ()),
+    ],
+)
+def test_sentences_of_a_dialogue(sentence: str, kinds: tuple[Kind, ...]) -> None:
+    assert kept_kinds(sentence) == kinds

@@ -176,6 +176,12 @@ def test_what_the_user_settled_stays_in_an_automatic_run(session: Session) -> No
     assert session.here is not None and Kind.NOISE in strengths(session.here.treatment)
 
 
+def test_the_mood_is_kept_as_in_a_run(session: Session) -> None:
+    reply = session.say("keep the mood")
+    assert reply.turn is not None and reply.turn.wishes[0].changes == {Kind.LOW_LIGHT: "off"}
+    assert Kind.LOW_LIGHT not in strengths(done(session, "restore").treatment)
+
+
 def test_a_run_goes_on_from_the_node(session: Session) -> None:
     first = done(session, "brighter")
     turn = done(session, "restore")
