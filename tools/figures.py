@@ -1,4 +1,4 @@
-"""Figures of MoFE-IR's inside, drawn with Pillow: the experts' difference maps, and routing beside the guide's embeddings."""
+"""Figures of what restorers do, drawn with Pillow: MoFE-IR's experts and routing, SPIRE's answers to the numbers it is given."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from conservator.restorers.mofe_ir.explain import Experts, Routing, projected
 from conservator.tools.look import overview
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-__all__ = ["experts_figure", "heat", "routing_figure"]
+    from conservator.restorers.mofe_ir.explain import Experts, Routing
+    from conservator.restorers.spire.explain import Strengths
+
+__all__ = ["experts_figure", "heat", "routing_figure", "strengths_figure"]
 
 _PANEL = 240
 _PLOT = 420
@@ -80,6 +82,8 @@ def routing_figure(found: Routing, groups: Sequence[str]) -> Image:
     from PIL import Image as module
     from PIL import ImageDraw, ImageFont
 
+    from conservator.restorers.mofe_ir.explain import projected
+
     names = list(dict.fromkeys(groups))
     colours = {name: _colour(i, len(names)) for i, name in enumerate(names)}
     legend = -(-len(names) // 4) * _LINE
@@ -102,6 +106,31 @@ def routing_figure(found: Routing, groups: Sequence[str]) -> Image:
         x, line = _MARGIN + (i % 4) * (size[0] // 4), y + (1 + i // 4) * _LINE + 6
         draw.ellipse((x, line + 3, x + 9, line + 12), fill=colours[name])
         draw.text((x + 14, line), name[:24], fill=_INK, font=font)
+    return page
+
+
+def strengths_figure(found: Strengths, title: str = "") -> Image:
+    """The degraded picture, and behind it one restoration a pair of strengths: deblurring downwards, denoising to the right."""
+    from PIL import Image as module
+    from PIL import ImageDraw, ImageFont
+
+    cells = [[_fitted(cell.permute(1, 2, 0).numpy()) for cell in row] for row in found.restored]
+    first = _fitted(found.degraded[0].permute(1, 2, 0).numpy())
+    step = (first.width + _MARGIN, first.height + _LINE + _MARGIN)
+    columns, rows = len(found.denoise) + 1, len(found.deblur)
+    size = (columns * step[0] + _MARGIN, 3 * _MARGIN + _LINE + rows * step[1])
+    page = module.new("RGB", size, _PAPER)
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(size=13)
+    draw.text((_MARGIN, _MARGIN), title, fill=_INK, font=ImageFont.load_default(size=15))
+    top = 2 * _MARGIN + _LINE
+    draw.text((_MARGIN, top), "degraded", fill=_INK, font=font)
+    page.paste(first, (_MARGIN, top + _LINE))
+    for i, row in enumerate(cells):
+        for j, cell in enumerate(row):
+            x, y = _MARGIN + (j + 1) * step[0], top + i * step[1]
+            label = f"deblur {found.deblur[i]:g}, denoise {found.denoise[j]:g}"
+            draw.text((x, y), label, fill=_INK, font=font)
+            page.paste(cell, (x, y + _LINE))
     return page
 
 

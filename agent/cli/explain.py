@@ -28,19 +28,19 @@ __all__ = ["explain"]
 
 
 @click.command(cls=Command)
-@click.argument("restorer", metavar="RESTORER", type=click.Choice(["mofe-ir"]))
+@click.argument("restorer", metavar="RESTORER", type=click.Choice(["mofe-ir", "spire"]))
 @click.argument("picture", metavar="[IN]", type=PATH, required=False)
 @click.option(
     "--routing",
     metavar="DIR",
     type=PATH,
-    help="Draw how the pictures of a folder are routed, coloured by sub-folder or by the letters that names begin with.",
+    help="Of mofe-ir: draw how the pictures of a folder are routed, coloured by sub-folder or by the letters that names begin with.",
 )
 @click.option(
     "--prompt",
     "text",
     metavar="TEXT",
-    help="What to undo, as for apply. Default: whatever the guide sees.",
+    help="Of mofe-ir: what to undo, as for apply. Default: whatever the guide sees.",
 )
 @click.option(
     "--configuration",
@@ -53,7 +53,9 @@ __all__ = ["explain"]
     "--weights", metavar="PATH", help="Weights in place of the shipped ones (.safetensors)."
 )
 @device_option
-@output_option("Figure to write (.png). Default: beside IN, photo.experts.png.")
+@output_option(
+    "Figure to write (.png). Default: beside IN, photo.experts.png or photo.strengths.png."
+)
 @overwrite_option
 def explain(
     restorer: str,
@@ -66,10 +68,13 @@ def explain(
     output: Path | None,
     overwrite: bool,
 ) -> None:
-    """Draw what MoFE-IR does to a photo: what each expert changes, and how much it is asked to.
+    """Draw what a restorer does to a photo.
 
-    With --routing, instead, how the guide's embeddings of a folder of pictures lie, and how their routing lies.
+    mofe-ir: what each expert changes, and how much it is asked to; with --routing, instead, how the guide's embeddings of a folder of
+    pictures lie, and how their routing lies. spire: the middle of the photo under growing numbers, deblurring downwards, denoising to the right.
     """
+    if restorer == "spire" and (routing is not None or text is not None):
+        raise UsageError("spire takes no --routing or --prompt; leave them out")
     if (picture is None) == (routing is None):
         raise UsageError("give one photo, or a folder with --routing")
     with bar() as shown:
@@ -81,25 +86,34 @@ def explain(
         from conservator.tools.image_io import write_atomically
 
         prompt = RestorationPrompt(blind=True) if text is None else parse(text, required=True)
-        target = output or _beside(picture, routing)
+        target = output or _beside(restorer, picture, routing)
         if target.suffix.lower() != ".png":
             raise UsageError(f"a figure is a .png, not {target.name!r}")
         target = new_file(target, overwrite=overwrite)
-        tool = _loaded(configuration, weights, device)
         shown.stage("looking")
-        if picture is not None:
-            from conservator.agent.pictures import picture_from
-            from conservator.restorers.mofe_ir.explain import experts
-            from conservator.tools.figures import experts_figure
-            from conservator.tools.image_io import to_tensor
-
-            found = experts(tool, to_tensor(picture_from(picture)), prompt)
-            page = experts_figure(found, title=f"{restorer}: {tool.render(prompt)}")
+        if restorer == "spire":
+            assert picture is not None
+            page = _strengths(picture, configuration, weights, device)
         else:
-            assert routing is not None
-            page = _routed(tool, routing, prompt)
+            page = _mofe_ir(picture, routing, prompt, _loaded(configuration, weights, device))
         write_atomically(target, png(page), overwrite=overwrite)
     emit_path(target)
+
+
+def _mofe_ir(
+    picture: Path | None, routing: Path | None, prompt: RestorationPrompt, tool: MoFEIRRestorer
+) -> Image:
+    """MoFE-IR's figures."""
+    if picture is None:
+        assert routing is not None
+        return _routed(tool, routing, prompt)
+    from conservator.agent.pictures import picture_from
+    from conservator.restorers.mofe_ir.explain import experts
+    from conservator.tools.figures import experts_figure
+    from conservator.tools.image_io import to_tensor
+
+    found = experts(tool, to_tensor(picture_from(picture)), prompt)
+    return experts_figure(found, title=f"mofe-ir: {tool.render(prompt)}")
 
 
 def _loaded(configuration: str, weights: str | None, device: str | None) -> MoFEIRRestorer:
@@ -109,20 +123,44 @@ def _loaded(configuration: str, weights: str | None, device: str | None) -> MoFE
     from conservator.agent.settings import load_settings
     from conservator.restorers.mofe_ir.restorer import build
     from conservator.restorers.training.loop import choose_device
-    from conservator.restorers.weights import locate_weights
 
-    settings = load_settings()
-    path = None
-    if weights is not None:
-        path = locate_weights(weights, allow_download=not settings.offline)
-    tool = build(configuration, path)
-    tool.to(choose_device(device or settings.device), torch.float32)
+    tool = build(configuration, _located(weights))
+    tool.to(choose_device(device or load_settings().device), torch.float32)
     return tool
 
 
-def _beside(picture: Path | None, routing: Path | None) -> Path:
+def _located(weights: str | None) -> Path | None:
+    from conservator.agent.settings import load_settings
+    from conservator.restorers.weights import locate_weights
+
+    if weights is None:
+        return None
+    return locate_weights(weights, allow_download=not load_settings().offline)
+
+
+def _strengths(picture: Path, configuration: str, weights: str | None, device: str | None) -> Image:
+    """SPIRE's figure."""
+    import torch
+
+    from conservator.agent.pictures import picture_from
+    from conservator.agent.settings import load_settings
+    from conservator.restorers.spire.explain import strengths
+    from conservator.restorers.spire.restorer import build
+    from conservator.restorers.training.loop import choose_device
+    from conservator.tools.figures import strengths_figure
+    from conservator.tools.image_io import to_tensor
+
+    shown = to_tensor(picture_from(picture))
+    tool = build(configuration, _located(weights))
+    tool.to(choose_device(device or load_settings().device), torch.float32)
+    found = strengths(tool, shown)
+    return strengths_figure(found, title=f"spire: {found.prompts[0]} ... {found.prompts[1]}")
+
+
+def _beside(restorer: str, picture: Path | None, routing: Path | None) -> Path:
     if picture is not None:
-        return picture.with_name(f"{picture.stem}.experts.png")
+        kind = "strengths" if restorer == "spire" else "experts"
+        return picture.with_name(f"{picture.stem}.{kind}.png")
     assert routing is not None
     return routing.with_name(f"{routing.resolve().name}.routing.png")
 

@@ -124,6 +124,6 @@ CONFIGS: dict[str, SpireConfig] = {
         late=1.5,
         partial=0.2,
         wide=0.25,
-        sampling=Sampling(steps=10, guidance=1.0, start="degraded", fidelity=1.0),
+        sampling=Sampling(steps=8, guidance=1.0, start="degraded", fidelity=1.0),
     ),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ from conservator.restorers.training.loop import autocast
 from conservator.restorers.weights import PACKAGED, checksum, configured_weights
 
 __all__ = ["SpireRestorer", "build", "instructions"]
+
+_STEPS: Final = {"full": 50}
+"""Configurations that are the compact size in more steps."""
 
 
 def instructions(prompt: RestorationPrompt, *, numbers: bool = True) -> str:
@@ -49,7 +52,7 @@ class SpireRestorer:
         """Load the network.
 
         Args:
-            configuration: `compact` or `paper`.
+            configuration: `compact`, `full` or `paper`.
             weights_path: in place of the packaged ones.
             base: of `paper`: a Stable-Diffusion-class model; None takes `CONSERVATOR_SPIRE_BASE`.
             numbers: False leaves the numbers out of the prompts; None does as the weights were trained.
@@ -69,7 +72,8 @@ class SpireRestorer:
         from conservator.restorers.spire.network import Spire
         from conservator.restorers.spire.parts import read_into, stages_in, switches_in
 
-        config = replace(CONFIGS[configuration], **switches_in(path))
+        size = "compact" if configuration in _STEPS else configuration
+        config = replace(CONFIGS[size], **switches_in(path))
         trained = stages_in(path)
         if "branch" not in trained:
             last = ", ".join(trained) or "nothing"
@@ -83,7 +87,8 @@ class SpireRestorer:
         read_into(self.model, weights)
         self.model.eval().requires_grad_(False)
         self.weights_sha256 = packaged.sha256 if weights_path is None else checksum(path)
-        chosen = replace(config.sampling, **(sampling or {}))
+        steps = _STEPS.get(configuration, config.sampling.steps)
+        chosen = replace(config.sampling, **({"steps": steps} | (sampling or {})))
         if "fidelity" not in trained:
             chosen = replace(chosen, fidelity=0.0)
         self.sampling: Sampling = checked(chosen)

@@ -65,15 +65,15 @@ class Plan:
     batch: tuple[int, int]
     size: tuple[int, int]
     ring: tuple[int, int] = (256, 4096)
-    reuse: int = 8
+    reuse: tuple[int, int] = (8, 24)
     clip: float = 1.0
 
 
 PLANS: dict[str, Plan] = {
     "autoencoder": Plan(0.25, 1e-3, (8, 64), (96, 128), clip=0.2),
-    "prior": Plan(0.2, 5e-4, (8, 256), (128, 256), reuse=4),
+    "prior": Plan(0.2, 5e-4, (8, 256), (128, 256), reuse=(4, 8)),
     "branch": Plan(0.37, 5e-4, (8, 192), (128, 256)),
-    "fidelity": Plan(0.18, 5e-4, (8, 64), (128, 256), clip=0.2),
+    "fidelity": Plan(0.18, 5e-4, (8, 64), (128, 256), reuse=(8, 16), clip=0.2),
 }
 _ON_BASE = Plan(1.0, 5e-5, (2, 16), (256, 512), ring=(64, 1024))
 
@@ -182,7 +182,7 @@ def train(
             rng=random.Random(f"{seed}/{name}/{trainer.step}"),
             batch=samples,
             size=size or plan.size[gpu],
-            fresh=max(1, samples // plan.reuse),
+            fresh=max(1, samples // plan.reuse[gpu]),
             ring=Ring(plan.ring[gpu]),
             compile=gpu if compile_network is None else compile_network,
         )
