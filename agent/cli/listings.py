@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from conservator.agent.cli.console import columns, emit, emit_json
+from conservator.agent.cli.console import columns, emit, emit_json, say
 from conservator.agent.cli.options import Command, json_option
+from conservator.agent.cli.train import NETWORKS
 
 __all__ = ["policies", "restorers"]
 
@@ -33,6 +34,13 @@ def restorers(as_json: bool, markdown: bool) -> None:
     if not markdown:
         for line in columns([header, *rows], indent=""):
             emit(line)
+        for entry in entries:
+            if _untrained(entry):
+                name = entry["name"]
+                say(
+                    f"{name} ships without weights, so no run calls it; train it: conservator train {name} --data DIR --out OUT, "
+                    f"then: conservator apply {name} IN --prompt TEXT --weights OUT/{name}-compact.safetensors"
+                )
         return
     emit(f"| {' | '.join(header)} |")
     emit(f"|{'---|' * len(header)}")
@@ -57,6 +65,12 @@ def _size(name: str, configuration: dict[str, Any]) -> str:
     if configuration["weights"]:
         return f"{name} {configuration['parameters_m']:g} M"
     return f"{name} (bring weights)" if name == "paper" or configuration["parameters_m"] else ""
+
+
+def _untrained(entry: dict[str, Any]) -> bool:
+    """Whether somebody would have to train it before it runs."""
+    size = entry["configurations"].get("compact", {})
+    return entry["name"] in NETWORKS and not size.get("weights")
 
 
 def _kinds() -> int:

@@ -16,21 +16,26 @@ from conservator.agent.errors import MissingFileError, OutputError, UnknownNameE
 if TYPE_CHECKING:
     from conservator.restorers.llmra.pool import Inspector
 
-__all__ = ["train"]
+__all__ = ["NETWORKS", "train"]
+
+NETWORKS = ("llmra", "mofe-ir", "spire", "lm4lv", "estimator", "gain", "vlm")
+"""What can be trained."""
+
+_OF_SPIRE = ("autoencoder", "prior", "branch", "fidelity")
 
 
 @click.command(cls=Command)
 @click.argument(
     "network",
     metavar="NETWORK",
-    type=click.Choice(["llmra", "mofe-ir", "estimator", "gain", "vlm"]),
+    type=click.Choice(NETWORKS),
 )
 @click.option(
     "--config",
     metavar="NAME",
     default="compact",
     show_default=True,
-    help="Size of llmra or mofe-ir: compact or paper.",
+    help="Size of llmra, mofe-ir, spire or lm4lv: compact or paper.",
 )
 @click.option("--data", metavar="DIR", type=PATH, required=True, help="Folder of clean images.")
 @click.option(
@@ -51,9 +56,12 @@ __all__ = ["train"]
 )
 @click.option(
     "--stage",
-    type=click.Choice(["1", "2", "3"]),
+    type=click.Choice(["1", "2", "3", "mae", "decoder", "adapters", *_OF_SPIRE]),
     help="Of llmra: 1 (default) accurate sentences; 2 what an inspection would say, errors included (needs --weights). "
-    "Of vlm: 1 its eyes, 2 its conversations, 3 both together; all of them unless given.",
+    "Of vlm: 1 its eyes, 2 its conversations, 3 both together; all of them unless given. "
+    "Of lm4lv: mae its eyes, decoder what turns tokens into pictures, adapters what speaks to the language model; all of them unless given. "
+    "Of spire: autoencoder the latent, prior what pictures look like, branch the restoration, fidelity the input's own detail; each needs those "
+    "before it (in OUT with --resume, else --weights); all of them unless given.",
 )
 @click.option(
     "--device",
@@ -71,6 +79,21 @@ __all__ = ["train"]
     help="Of mofe-ir: a Qwen2.5-VL, as a directory or a hub id in the local cache; the embedded model unless given.",
 )
 @click.option(
+    "--llm",
+    metavar="L",
+    help="Of lm4lv: the frozen language model, as a directory or a hub id in the local cache; the embedded model's unless given.",
+)
+@click.option(
+    "--mae",
+    metavar="M",
+    help="Of lm4lv's size paper: a ViT-MAE of transformers, as a directory or a hub id in the local cache, in place of the stage mae.",
+)
+@click.option(
+    "--base",
+    metavar="B",
+    help="Of spire's size paper: a Stable-Diffusion-class model, as a directory or a hub id in the local cache.",
+)
+@click.option(
     "--vlm",
     metavar="WHO",
     help="Of llmra's stage 2: a vision-language model that inspects beside the instruments (embedded, local, served, a URL); "
@@ -80,7 +103,7 @@ __all__ = ["train"]
     "--validation",
     metavar="DIR",
     type=PATH,
-    help="Of llmra and mofe-ir: clean images to validate on.",
+    help="Of llmra, mofe-ir, spire and lm4lv: clean images to validate on.",
 )
 @seed_option
 def train(
@@ -94,13 +117,16 @@ def train(
     resume: bool,
     weights: Path | None,
     guide: str | None,
+    llm: str | None,
+    mae: str | None,
+    base: str | None,
     vlm: str | None,
     validation: Path | None,
     seed: int,
 ) -> ExitCode:
     """Train a network on a folder of clean images.
 
-    NETWORK is llmra or mofe-ir (restorers), estimator (the learned instrument), gain (what tells a good treatment from a bad one) or vlm
+    NETWORK is llmra, mofe-ir, spire or lm4lv (restorers), estimator (the learned instrument), gain (what tells a good treatment from a bad one) or vlm
     (the embedded vision-language model). The
     learning rate falls along the clock, so give the minutes that there are. A run that is stopped goes on with --resume from its last
     checkpoint, at most three minutes old. Stage 2 of llmra first inspects 1200 degraded pictures, which takes minutes of
@@ -110,6 +136,8 @@ def train(
         if folder is not None and not folder.is_dir():
             raise MissingFileError(f"no folder {str(folder)!r}; give a folder of clean images")
     _check(network, config, stage, weights, guide, vlm, validation, resume)
+    _check_spire(network, config, stage, base)
+    _check_lm4lv(network, stage, llm, mae)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -145,6 +173,21 @@ def train(
                 _known(config, network, SIZES)
                 common |= {"weights": weights, "guide": guide or SHIPPED, "validation": validation}
                 written = mofe_ir.train(config, data, out, **common)
+            case "spire":
+                from conservator.restorers.spire import train as spire
+                from conservator.restorers.spire.config import CONFIGS as SPIRE_SIZES
+
+                _known(config, network, SPIRE_SIZES)
+                common |= {"weights": weights, "base": base, "validation": validation}
+                written = spire.train(config, data, out, stage=stage, **common)
+            case "lm4lv":
+                from conservator.restorers.lm4lv import train as lm4lv
+                from conservator.restorers.lm4lv.config import CONFIGS as LM4LV_SIZES
+
+                _known(config, network, LM4LV_SIZES)
+                common |= {"weights": weights, "llm": llm, "mae": mae, "validation": validation}
+                part = cast("lm4lv.Stage | None", stage)
+                written = lm4lv.train(config, data, out, stage=part, **common)
             case _:
                 from conservator.restorers.llmra import train as llmra
                 from conservator.restorers.llmra.config import CONFIGS
@@ -207,3 +250,40 @@ def _check(
         raise UsageError("llmra has the stages 1 and 2")
     if network == "llmra" and stage == "2" and weights is None and not resume:
         raise UsageError("stage 2 goes on from stage 1; give its weights with --weights")
+
+
+def _check_spire(network: str, config: str, stage: str | None, base: str | None) -> None:
+    """Refuse spire's own options elsewhere, and other networks' stages there.
+
+    Raises:
+        UsageError: names the option.
+    """
+    if network == "spire":
+        if stage is not None and stage not in _OF_SPIRE:
+            raise UsageError(f"spire has the stages {', '.join(_OF_SPIRE)}; not {stage}")
+        if base is not None and config != "paper":
+            raise UsageError("--base is for spire's size paper; leave it out")
+        return
+    if stage in _OF_SPIRE:
+        raise UsageError(f"{network} has no stage {stage}; that is one of spire")
+    if base is not None:
+        raise UsageError(f"{network} takes no --base; leave it out")
+
+
+def _check_lm4lv(network: str, stage: str | None, llm: str | None, mae: str | None) -> None:
+    """Refuse lm4lv's own options elsewhere, and other networks' stages there.
+
+    Raises:
+        UsageError: names the option.
+    """
+    named = stage is not None and not stage.isdigit()
+    if network == "lm4lv":
+        if stage is not None and not named:
+            raise UsageError("lm4lv has the stages mae, decoder and adapters")
+        if stage == "mae" and mae is not None:
+            raise UsageError("--mae takes the place of the stage mae; leave one of them out")
+        return
+    if named and network != "spire":
+        raise UsageError(f"{network} has no stage {stage}; that is one of lm4lv")
+    if llm is not None or mae is not None:
+        raise UsageError(f"{network} takes no --llm or --mae; leave them out")

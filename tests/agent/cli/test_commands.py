@@ -41,8 +41,13 @@ def test_restorers_json_is_exactly_what_was_promised(run) -> None:
         assert set(entry) == keys
         assert set(entry["treats"]) <= {kind.value for kind in Kind}
         assert isinstance(entry["commercial_use"], bool)
-        curves = {"gamma", "shift", "exposure"} if entry["name"] == "classical-gamma" else set()
-        assert set(entry["configurations"]) <= {"paper", "compact"} | curves
+        ways = {
+            "classical-gamma": {"gamma", "shift", "exposure"},
+            "lm4lv": {"residual", "mae-r"},
+            "spire": {"full"},
+        }
+        known = {"paper", "compact"} | ways.get(entry["name"], set())
+        assert set(entry["configurations"]) <= known
         for configuration in entry["configurations"].values():
             assert set(configuration) == {"parameters_m", "weights", "sha256"}
 
