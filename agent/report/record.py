@@ -30,6 +30,7 @@ __all__ = ["REPORT_FILE", "UNFINISHED", "RunRecord", "damaged", "read_record", "
 
 REPORT_FILE: Final = "report.json"
 UNFINISHED: Final = "unfinished"
+_GIVE: Final = f"give a run folder, a session's folder or a {REPORT_FILE}"
 
 
 class RunRecord(BaseModel):
@@ -91,7 +92,7 @@ class RunRecord(BaseModel):
         return steps[-1].measurement if steps else None
 
 
-def record_from(data: object, source: Path, remedy: str = "give another one") -> RunRecord:
+def record_from(data: object, source: Path, remedy: str = _GIVE) -> RunRecord:
     """A run's JSON data as a record.
 
     Args:
@@ -131,7 +132,7 @@ def read_record(folder: RunFolder) -> RunRecord:
     return record_from(data, path, again)
 
 
-def damaged(path: Path, why: str, remedy: str = "give another one") -> UsageError:
+def damaged(path: Path, why: str, remedy: str = _GIVE) -> UsageError:
     """The error for a file that does not read."""
     return UsageError(f"{str(path)!r} does not read ({why}); {remedy}")
 
