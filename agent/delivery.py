@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from conservator.agent.placing import place_picture
 from conservator.agent.recipe import Recipe, recipe_of
 from conservator.policies.attempt import ORIGINAL, chain_of, find_attempt
 from conservator.policies.planner import Situation
 from conservator.policies.stopping import Broken, Conclusion, conclude
 from conservator.policies.targets import Clause, TargetCheck, check_targets, default_targets
 from conservator.restorers.degradations.vocabulary import ConditionReport
-from conservator.restorers.errors import OutputError
 from conservator.tools.compare import png, sheet
-from conservator.tools.image_io import Picture, encoded, save, write_atomically
+from conservator.tools.image_io import Picture
 from conservator.tools.look import crops
 
 if TYPE_CHECKING:
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["concluded", "deliver", "final_picture", "final_recipe", "report_after"]
 
-_DELIVERED = "delivered.json"
 _LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp")
 _CROP_SIDE = 192
 """Two of these fit side by side in half a sheet."""
@@ -144,31 +141,12 @@ def deliver(state: RunState, context: RunContext, conclusion: Conclusion) -> Non
     folder, target = context.folder, context.request.output
     if target is not None and not (conclusion.outcome == "cancelled" and state["best"] == ORIGINAL):
         with context.timed("saving"):
-            _write_picture(picture, target, context)
+            place_picture(picture, context)
     if folder.temporary:
         return
     folder.write_text("recipe.json", final_recipe(state, context).model_dump_json(indent=1))
     with context.timed("sheet"):
         _write_sheet(state, context, picture, conclusion)
-
-
-def _write_picture(picture: Picture, target: Path, context: RunContext) -> None:
-    """Save, allowing a resumed run to replace what its earlier session wrote itself."""
-    folder, request = context.folder, context.request
-    earlier = folder.read_json(_DELIVERED) or {}
-    if request.overwrite or not target.exists():
-        save(picture, target, overwrite=request.overwrite, source=request.input)
-        digest = hashlib.sha256(target.read_bytes()).hexdigest()
-    else:
-        data = encoded(picture, target.suffix)
-        digest = hashlib.sha256(data).hexdigest()
-        present = hashlib.sha256(target.read_bytes()).hexdigest()
-        if present not in (digest, earlier.get("sha256")):
-            raise OutputError(f"{target}: exists; pass overwrite or another name")
-        if present != digest:
-            write_atomically(target, data, overwrite=True)
-    if not folder.temporary:
-        folder.write_json(_DELIVERED, {"path": str(target), "sha256": digest})
 
 
 def _write_sheet(

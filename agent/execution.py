@@ -30,7 +30,7 @@ from conservator.agent.events import (
 )
 from conservator.agent.pictures import ImageLike, picture_from
 from conservator.agent.result import RestorationResult, Timing, VlmRecord
-from conservator.agent.sessions import THREAD, RunFolder, RunRequest, free_folder
+from conservator.agent.sessions import THREAD, RunFolder, RunRequest
 from conservator.agent.settings import Settings, load_settings
 from conservator.agent.state import RunState, first_state
 from conservator.agent.steering import Steering, StoppedError
@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
     from langgraph.graph.state import CompiledStateGraph
     from langgraph.types import Command
+
+    _Graph = CompiledStateGraph[RunState, RunContext, RunState, RunState]
 
 __all__ = [
     "Options",
@@ -137,6 +139,7 @@ def begin(
         seed=options.seed,
         output=output,
         overwrite=options.overwrite,
+        named_by_us=options.output is None,
         suffix=output.suffix if output is not None else options.suffix or ".png",
         device=checked_device(options.device or settings.device),
         dry_run=options.dry_run,
@@ -150,19 +153,19 @@ def begin(
     options = _seated(options, request, settings)
     folder = _new_folder(request, options, settings)
     session: _Session | None = None
-    try:
-        if not folder.temporary:
-            folder.write_request(request)
-        if request.input is None:
-            folder.write_input(picture)
-        session = _Session(request, picture, folder, settings, options, contract, directions)
-        return session.run(
-            on_event, cancel, seconds_before=options.clock() - clock_from, resumed=False
-        )
-    except BaseException as error:
-        if session is None or not session.can_go_on(error):
-            folder.discard_unused()
-        raise
+    with folder.locked():
+        try:
+            if not folder.temporary:
+                folder.write_request(request)
+            if request.input is None:
+                folder.write_input(picture)
+            session = _Session(request, picture, folder, settings, options, contract, directions)
+            before = options.clock() - clock_from
+            return session.run(on_event, cancel, seconds_before=before, resumed=False)
+        except BaseException as error:
+            if session is None or not session.can_go_on(error):
+                folder.discard_unused()
+            raise
 
 
 def go_on(
@@ -182,27 +185,30 @@ def go_on(
     """Continue a run from its last checkpoint; a finished one gives its result again."""
     settings = load_settings()
     folder = RunFolder.open(run_dir)
-    earlier = request = folder.read_request()
-    given = {"max_seconds": max_seconds, "max_tools": max_tools}
-    changed = {name: value for name, value in given.items() if value is not None}
-    if changed:
-        budget = Budget.model_validate({**request.budget.model_dump(), **changed})
-        request = request.model_copy(update={"budget": budget})
-    if approve is not None:
-        request = request.model_copy(update={"approve": checked_approve(approve)})
-    if request != earlier:
-        folder.write_request(request)
-    picture = input_again(request, folder, settings)
-    directions = metric_directions()
-    terms = Terms(targets=request.targets, protect=request.protect, keep=request.keep)
-    contract = contract_of(terms, width=picture.width, height=picture.height, metrics=directions)
-    given_vlm = request.vlm if vlm == "auto" else vlm
-    given_options = Options(
-        vlm=given_vlm, approver=approver, answer=answer, steering=steering, clock=clock
-    )
-    options = _seated(given_options, request, settings)
-    session = _Session(request, picture, folder, settings, options, contract, directions)
-    return session.run(on_event, cancel, seconds_before=0.0, resumed=True)
+    with folder.locked():
+        earlier = request = folder.read_request()
+        given = {"max_seconds": max_seconds, "max_tools": max_tools}
+        changed = {name: value for name, value in given.items() if value is not None}
+        if changed:
+            budget = Budget.model_validate({**request.budget.model_dump(), **changed})
+            request = request.model_copy(update={"budget": budget})
+        if approve is not None:
+            request = request.model_copy(update={"approve": checked_approve(approve)})
+        if request != earlier:
+            folder.write_request(request)
+        picture = input_again(request, folder, settings)
+        directions = metric_directions()
+        terms = Terms(targets=request.targets, protect=request.protect, keep=request.keep)
+        contract = contract_of(
+            terms, width=picture.width, height=picture.height, metrics=directions
+        )
+        given_vlm = request.vlm if vlm == "auto" else vlm
+        given_options = Options(
+            vlm=given_vlm, approver=approver, answer=answer, steering=steering, clock=clock
+        )
+        options = _seated(given_options, request, settings)
+        session = _Session(request, picture, folder, settings, options, contract, directions)
+        return session.run(on_event, cancel, seconds_before=0.0, resumed=True)
 
 
 def vlm_spec(given: BaseChatModel | str | None, settings: Settings) -> str:
@@ -283,7 +289,7 @@ def _new_folder(request: RunRequest, options: Options, settings: Settings) -> Ru
     if request.output is None or options.dry_run:
         return RunFolder.create_temporary(settings.runs_dir)
     beside = request.output.with_name(f"{request.output.stem}.run")
-    return RunFolder.create(free_folder(beside))
+    return RunFolder.create_free(beside)
 
 
 def input_again(request: RunRequest, folder: RunFolder, settings: Settings) -> Picture:
@@ -335,7 +341,7 @@ class _Session:
         heeds = self._options.steering is not None and not self._request.dry_run
         with self._folder.checkpointer() as checkpointer:
             graph = compile_graph(checkpointer, heeds=heeds, asks=asks)
-            earlier = cast("RunState", graph.get_state(config).values) if resumed else None
+            earlier = self._kept(graph, config) if resumed else None
             spent = seconds_before + (earlier["spent"].seconds if earlier else 0.0)
             context = self._context(listener, cancel, spent)
             entry: RunState | None = None if earlier else first_state(dry_run=self._request.dry_run)
@@ -347,16 +353,29 @@ class _Session:
             broken: Broken | None = None
             try:
                 self._announce(context, earlier)
-                if entry is not None or graph.get_state(config).next:
+                if entry is not None or not self._ended(graph, config):
                     broken = self._see_through(graph, entry, config, context)
             except (CancelledError, KeyboardInterrupt):
                 broken = "cancelled"
             except StoppedError:
                 broken = "stopped"
-            state = cast("RunState", {**first_state(), **graph.get_state(config).values})
+            state = self._kept(graph, config) or first_state(dry_run=self._request.dry_run)
             result = self._result(state, context, broken=broken)
         context.emit(RunFinished, result=result)
         return result
+
+    def _kept(self, graph: _Graph, config: RunnableConfig) -> RunState | None:
+        """The state after the last node that was finished; None before the first checkpoint."""
+        snapshot = graph.get_state(config)
+        if snapshot.created_at is None:
+            return None
+        first = first_state(dry_run=self._request.dry_run)
+        return cast("RunState", {**first, **snapshot.values})
+
+    def _ended(self, graph: _Graph, config: RunnableConfig) -> bool:
+        """Whether the run came to its end. A node that was finished and not checkpointed any more leaves nothing in `next` either."""
+        state = self._kept(graph, config)
+        return state is not None and state["conclusion"] is not None
 
     def can_go_on(self, error: BaseException) -> bool:
         """Whether a run that ended with an error is worth resuming: it had a question, or the disk was full."""
@@ -365,7 +384,7 @@ class _Session:
 
     def _see_through(
         self,
-        graph: CompiledStateGraph[RunState, RunContext, RunState, RunState],
+        graph: _Graph,
         entry: RunState | None,
         config: RunnableConfig,
         context: RunContext,
@@ -446,13 +465,15 @@ class _Session:
     def _result(
         self, state: RunState, context: RunContext, *, broken: Broken | None
     ) -> RestorationResult:
-        request, folder = self._request, self._folder
+        folder = self._folder
         conclusion = state["conclusion"]
         if conclusion is None:
             conclusion = concluded(state, context, broken=broken)
             waiting = conclusion.outcome == "waiting"
-            if state["report"] is not None and not request.dry_run and not waiting:
+            if state["report"] is not None and not context.request.dry_run and not waiting:
                 deliver(state, context, conclusion)
+        # Delivering may have found the output's name taken.
+        request = context.request
         resumable = conclusion.outcome in _RESUMABLE and not request.dry_run
         if resumable and folder.temporary:
             # The caller learns of the folder by the result, so it must stay, with its request.

@@ -15,11 +15,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -75,6 +76,7 @@ class RunRequest(BaseModel):
         keep: what is wanted as it is, as text; its kinds are among those that the preset leaves.
         output: where the result goes; None to write none.
         overwrite: replace an existing output, also the input itself.
+        named_by_us: nobody wished for the output's name, so that another one may be taken.
         suffix: format in which candidates are scored, the output's.
         vlm: the vision-language model's specification; `none` also for a model that the caller gave.
         approve: when a person is asked before a call.
@@ -93,6 +95,7 @@ class RunRequest(BaseModel):
     seed: int = 0
     output: Path | None = None
     overwrite: bool = False
+    named_by_us: bool = False
     suffix: str = ".png"
     device: str = "auto"
     dry_run: bool = False
@@ -133,6 +136,27 @@ class RunFolder:
         return folder
 
     @classmethod
+    def create_free(cls, path: Path) -> RunFolder:
+        """Make a new run folder at `path`, or at the first of `path-2`, `path-3`, ... that nobody has taken, be it at this moment.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
+        try:
+            while True:
+                folder = cls(free_folder(path))
+                try:
+                    folder.path.mkdir()
+                except FileExistsError:
+                    continue
+                folder._made = True
+                (folder.path / "artifacts").mkdir()
+                return folder
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise OutputError(f"cannot make a run folder at {str(path)!r}: {reason}") from error
+
+    @classmethod
     def create_temporary(cls, parent: Path | None) -> RunFolder:
         """Make a run folder that goes away with `discard`.
 
@@ -160,6 +184,33 @@ class RunFolder:
         if not (path / "request.json").is_file():
             raise MissingFileError(f"{str(path)!r} holds no run; give a folder with a request.json")
         return cls(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep everybody else off the run while the block works on it; a kill ends that, too.
+
+        Raises:
+            UsageError: somebody works on it.
+        """
+        try:
+            import fcntl
+        except ImportError:
+            # No such locks on Windows.
+            yield
+            return
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                busy = f"the run in {str(self.path)!r} is under way; wait for it, or stop it first"
+                raise UsageError(busy) from None
+            except OSError:
+                # Some network file systems have none either.
+                pass
+            yield
+        finally:
+            os.close(handle)
 
     def discard(self) -> None:
         """Remove a temporary folder; leave any other one."""
@@ -243,7 +294,9 @@ class RunFolder:
         except OSError as error:
             part.unlink(missing_ok=True)
             reason = error.strerror or str(error)
-            raise OutputError(f"cannot keep a candidate in {str(self.path)!r}: {reason}") from error
+            raise OutputError(
+                f"cannot keep a candidate in {str(self.path)!r}: {reason}; make room, then resume the run"
+            ) from error
         return artifact
 
     def load_artifact(self, artifact: str) -> Pixels:
@@ -305,12 +358,23 @@ class RunFolder:
                 path.unlink(missing_ok=True)
 
     def write_input(self, picture: Picture) -> None:
-        """Keep an input that is not a file."""
+        """Keep an input that is not a file.
+
+        Raises:
+            OutputError: the disk is full or read-only.
+        """
         arrays = {"pixels": picture.pixels}
         if picture.alpha is not None:
             arrays["alpha"] = picture.alpha
-        with (self.path / "input.npz").open("wb") as stream:
-            np.savez(stream, allow_pickle=False, depth=np.array(picture.depth), **arrays)
+        part = self.path / "input.npz.part"
+        try:
+            with part.open("wb") as stream:
+                np.savez(stream, allow_pickle=False, depth=np.array(picture.depth), **arrays)
+            part.replace(self.path / "input.npz")
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            reason = error.strerror or str(error)
+            raise OutputError(f"cannot keep the input in {str(self.path)!r}: {reason}") from error
 
     def read_input(self) -> Picture:
         """The input that `write_input` kept.
@@ -330,20 +394,28 @@ class RunFolder:
 
     @contextmanager
     def checkpointer(self) -> Iterator[SqliteSaver]:
-        """The checkpoints of this run; only our own types are read back from them."""
+        """The checkpoints of this run; only our own types are read back from them.
+
+        Raises:
+            OutputError: they cannot be written, or read; also from within the block.
+        """
         from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
         from langgraph.checkpoint.sqlite import SqliteSaver
 
         from conservator.agent.state import SERIALISED_TYPES
 
         names = [(kind.__module__, kind.__name__) for kind in SERIALISED_TYPES]
-        connection = sqlite3.connect(self.path / "checkpoints.sqlite", check_same_thread=False)
+        file = self.path / "checkpoints.sqlite"
         try:
-            # A kill loses nothing either way; a power cut may cost the run, but syncing would cost every run 50 ms.
-            connection.execute("PRAGMA synchronous=OFF")
-            yield SqliteSaver(connection, serde=JsonPlusSerializer(allowed_msgpack_modules=names))
-        finally:
-            connection.close()
+            with closing(sqlite3.connect(file, check_same_thread=False)) as connection:
+                # A kill loses nothing either way; a power cut may cost the run, but syncing would cost every run 50 ms.
+                connection.execute("PRAGMA synchronous=OFF")
+                serde = JsonPlusSerializer(allowed_msgpack_modules=names)
+                yield SqliteSaver(connection, serde=serde)
+        except sqlite3.Error as error:
+            raise OutputError(
+                f"cannot keep the state of the run in {str(self.path)!r}: {error}; make room, then resume it"
+            ) from error
 
     def _artifact(self, artifact: str) -> Path:
         return self.path / "artifacts" / f"{artifact}.npy"

@@ -12,7 +12,7 @@ from conservator.agent.dialogue.workshop import Workshop
 from conservator.agent.events import OnEvent
 from conservator.agent.execution import checked_device, input_again, vlm_spec
 from conservator.agent.pictures import ImageLike, picture_from
-from conservator.agent.sessions import RunFolder, RunRequest, free_folder
+from conservator.agent.sessions import RunFolder, RunRequest
 from conservator.agent.settings import Settings, load_settings
 from conservator.policies.budget import Budget
 from conservator.policies.preset import Preset, load_preset
@@ -166,7 +166,7 @@ def _folder(place: Path | None, beside: Path | None, settings: Settings) -> RunF
         return RunFolder.create(place)
     if beside is None:
         return RunFolder.create_temporary(settings.runs_dir)
-    return RunFolder.create(free_folder(beside.with_name(f"{beside.stem}.session")))
+    return RunFolder.create_free(beside.with_name(f"{beside.stem}.session"))
 
 
 def _model(

@@ -1,9 +1,5 @@
-"""A run survives what happens to its process: kill -9, Ctrl-C, a limit, a second look."""
+"""A run survives what happens to its process: Ctrl-C, a limit, a second look; for kill -9 see test_durability."""
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,48 +11,6 @@ from conservator.agent import events
 from conservator.agent.errors import InputError, MissingFileError, OutputError, UsageError
 from conservator.agent.sessions import RunFolder, free_folder
 from conservator.policies.preset import Preset
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from conservator import restore
-from conservator.agent.events import Scored
-from conservator.policies.preset import Preset
-
-def die(event):
-    if isinstance(event, Scored):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-preset = Preset.model_validate_json(Path(sys.argv[1]).read_text())
-restore(sys.argv[2], policy=preset, run_dir=sys.argv[3], on_event=die)
-"""
-
-
-def test_a_killed_run_goes_on_where_it_was(
-    tmp_path: Path, noisy_png: Path, quick: Preset, whole: RestorationResult
-) -> None:
-    (tmp_path / "preset.json").write_text(quick.model_dump_json())
-    folder = tmp_path / "run"
-    source = str(Path(__file__).parents[2] / "src")
-    arguments = [str(tmp_path / "preset.json"), str(noisy_png), str(folder)]
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, *arguments],
-        env={**os.environ, "PYTHONPATH": source},
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL
-    assert not noisy_png.with_name("noisy.restored.png").exists()
-
-    heard: list[events.Event] = []
-    result = resume(folder, on_event=heard.append)
-    assert isinstance(heard[0], events.RunResumed)
-    assert heard[0].attempts == 1
-    assert not any(isinstance(event, events.ToolStarted) for event in heard)
-    assert result.changed
-    assert result.spent.tools == 1
-    np.testing.assert_array_equal(result.array, whole.array)
-    assert result.path is not None and whole.path is not None
-    assert result.path.read_bytes() == whole.path.read_bytes()
 
 
 def stop_at(kind: type[events.Event]):
@@ -131,6 +85,18 @@ def test_a_new_budget_lets_a_limited_run_go_on(noisy_png: Path, quick: Preset) -
 
 def test_a_resumed_run_spares_a_file_that_is_not_its_own(noisy_png: Path, quick: Preset) -> None:
     limited = restore(noisy_png, policy=quick, max_tools=0)
+    assert limited.path is not None and limited.run_dir is not None
+    limited.path.write_bytes(b"somebody's")
+    result = resume(limited.run_dir, max_tools=3)
+    assert limited.path.read_bytes() == b"somebody's"
+    assert result.path == noisy_png.with_name("noisy.restored-2.png")
+    assert result.path.exists()
+
+
+def test_a_resumed_run_does_not_choose_another_name_than_it_was_given(
+    noisy_png: Path, quick: Preset, tmp_path: Path
+) -> None:
+    limited = restore(noisy_png, policy=quick, max_tools=0, output=tmp_path / "out.png")
     assert limited.path is not None and limited.run_dir is not None
     limited.path.write_bytes(b"somebody's")
     with pytest.raises(OutputError, match="exists"):

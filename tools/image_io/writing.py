@@ -49,16 +49,30 @@ def save(
     return target
 
 
-def write_atomically(path: Path, data: bytes | Iterable[bytes], *, overwrite: bool = False) -> None:
+def write_atomically(
+    path: Path,
+    data: bytes | Iterable[bytes],
+    *,
+    overwrite: bool = False,
+    part: Path | None = None,
+) -> None:
     """Write a file that appears complete or not at all, whatever interrupts it.
+
+    Args:
+        path: the file.
+        data: its bytes.
+        overwrite: replace a file of this name.
+        part: where it is made, in the same folder; by default under a name of its own. A caller that gives a name can take
+            away what a kill left of it.
 
     Raises:
         OutputError: the file exists and `overwrite` is False, or the system refuses.
     """
     chunks = [data] if isinstance(data, bytes) else data
-    part = path.parent / f".{secrets.token_hex(8)}.part"
+    mode = "xb" if part is None else "wb"
+    part = part or path.parent / f".{secrets.token_hex(8)}.part"
     try:
-        with part.open("xb") as stream:
+        with part.open(mode) as stream:
             for chunk in chunks:
                 stream.write(chunk)
             stream.flush()
