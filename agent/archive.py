@@ -28,7 +28,7 @@ from conservator.restorers.errors import (
 if TYPE_CHECKING:
     from conservator.tools.image_io import Picture
 
-__all__ = ["Kept", "default_folders", "delete", "export", "find", "kept_at", "listed"]
+__all__ = ["Kept", "default_folders", "delete", "export", "find", "kept_at", "listed", "rename"]
 
 _RUN_FILES: Final = frozenset(
     {
@@ -260,6 +260,30 @@ def _dialogue(kept: Kept) -> tuple[Picture, Recipe, dict[str, Any]]:
 
     session = open_session(run_dir=kept.path, vlm=None)
     return session.picture, session.recipe(), session.as_dict()
+
+
+def rename(kept: Kept, name: str) -> Kept:
+    """Give the folder of a run or dialogue another name, in the same place.
+
+    Args:
+        kept: what to rename.
+        name: the new name; a dialogue's keeps its `.session`, a run's its `.run`.
+
+    Raises:
+        UsageError: the name is a path, or is taken.
+        OutputError: the folder cannot be renamed.
+    """
+    if Path(name).name != name or name in ("", ".", "..") or "\0" in name:
+        raise UsageError(f"{name!r} is no name for a folder; give a word")
+    suffix = kept.path.suffix if kept.path.suffix in (".session", ".run") else ""
+    target = kept.path.with_name(name if name.endswith(suffix) else f"{name}{suffix}")
+    if target.exists():
+        raise UsageError(f"{target} exists; choose another name")
+    try:
+        kept.path.rename(target)
+    except OSError as error:
+        raise OutputError(f"cannot rename {kept.path}: {error.strerror}") from error
+    return kept_at(target)
 
 
 def delete(kept: Kept) -> None:

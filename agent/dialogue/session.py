@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Event as Signal
@@ -198,6 +198,8 @@ class Session:
         *,
         policy: str | Path | Preset | None = None,
         targets: str | None = None,
+        protect: Sequence[str] | None = None,
+        keep: Sequence[str] | None = None,
         budget: Budget | None = None,
         approve: str | None = None,
         approver: Approver | None = None,
@@ -207,6 +209,8 @@ class Session:
         Args:
             policy: as in `restore`.
             targets: as in `restore`; "" for the policy's.
+            protect: as in `restore`.
+            keep: as in `restore`.
             budget: of each automatic run.
             approve: as in `restore`.
             approver: answers the questions; needed where `approve` is not `never`.
@@ -216,7 +220,10 @@ class Session:
         """
         if approve is not None:
             self._shop.ask(approve, approver)
-        self._keep(request=self._shop.aimed(policy, targets, budget))
+        request = self._shop.aimed(
+            policy=policy, targets=targets, protect=protect, keep=keep, budget=budget
+        )
+        self._keep(request=request)
 
     def restore(self, *, cancel: Signal | None = None, steering: Steering | None = None) -> Reply:
         """LLMRA's `<restore>`: the automatic run from the current node.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,9 +29,9 @@ from conservator.agent.settings import Settings
 from conservator.policies.acceptance import Measurement, Verdict, judge
 from conservator.policies.attempt import ToolCall
 from conservator.policies.budget import Budget, BudgetClock, Spent
+from conservator.policies.contract import contract_of, terms_of
 from conservator.policies.preferences import load_preferences
 from conservator.policies.preset import Preset, load_preset
-from conservator.policies.targets import parse_targets, render_targets
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import ConditionReport, Kind
 from conservator.restorers.errors import CancelledError, ConservatorError, UsageError
@@ -104,12 +104,18 @@ class Workshop:
         return self._context
 
     def aimed(
-        self, policy: str | Path | Preset | None, targets: str | None, budget: Budget | None
+        self,
+        *,
+        policy: str | Path | Preset | None,
+        targets: str | None,
+        protect: Sequence[str] | None,
+        keep: Sequence[str] | None,
+        budget: Budget | None,
     ) -> RunRequest:
-        """The request with another policy, other targets or another budget; None for what stays.
+        """The request with other aims; None for what stays.
 
         Raises:
-            UsageError: one of them does not read.
+            UsageError: one of them does not read, or two contradict each other.
         """
         change: dict[str, object] = {}
         if policy is not None:
@@ -117,16 +123,28 @@ class Workshop:
             change["preset"] = preset
             change["budget"] = Budget(max_seconds=preset.max_seconds, max_tools=preset.max_tools)
         if targets is not None:
-            known = metric_directions() if targets else {}
-            change["targets"] = (
-                render_targets(parse_targets(targets, metrics=known)) if targets else ""
-            )
+            change["targets"] = targets.strip()
+        if protect is not None:
+            change["protect"] = tuple(protect)
+        if keep is not None:
+            change["keep"] = tuple(keep)
         if budget is not None:
             change["budget"] = budget
-        self.request = self.request.model_copy(update=change)
+        new = self.request.model_copy(update=change)
+        metrics = metric_directions()
+        terms = terms_of(
+            new.preset,
+            targets=new.targets or None,
+            protect=new.protect,
+            keep=new.keep,
+            metrics=metrics,
+        )
+        size = self.picture.width, self.picture.height
+        contract_of(terms, width=size[0], height=size[1], metrics=metrics)
+        self.request = new
         # It was made for the policy before.
         self._context = None
-        return self.request
+        return new
 
     def ask(self, approve: str, approver: Approver | None) -> None:
         """Let a person have a say before tools are called.
@@ -275,6 +293,8 @@ class Workshop:
         options = Options(
             policy=preset,
             targets=request.targets or None,
+            protect=request.protect,
+            keep=request.keep,
             seed=request.seed,
             writes=False,
             suffix=request.suffix,

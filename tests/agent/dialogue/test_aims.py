@@ -1,7 +1,9 @@
 """What the automatic runs of a session go by, and how it is changed."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from conservator import Session, open_session
@@ -28,7 +30,7 @@ def test_the_photo_is_looked_at_once_and_remembered(session: Session) -> None:
 
 def test_targets_and_budget_are_kept_and_used(session: Session) -> None:
     session.aim(targets="noise<=low, fidelity>=0.2", budget=Budget(max_tools=0))
-    assert session.request.targets == "noise<=low,fidelity>=0.2"
+    assert session.request.targets == "noise<=low, fidelity>=0.2"
     reply = session.restore()
     assert "the limit of 0 tools" in "\n".join(reply.said)
     again = open_session(run_dir=session.run_dir, vlm=None)
@@ -39,6 +41,16 @@ def test_targets_and_budget_are_kept_and_used(session: Session) -> None:
     assert again.here is not None and again.here.steps
 
 
+def test_what_is_protected_comes_back_as_it_came_in(session: Session, dim: np.ndarray) -> None:
+    session.aim(protect=("0,0,60,96",), keep=("the colours",))
+    session.restore()
+    turn = session.here
+    assert turn is not None and turn.steps
+    before = dim / np.float32(255)
+    assert np.abs(session.array - before)[:, :50].max() < 1e-6
+    assert np.abs(session.array - before)[:, 70:].max() > 0.02
+
+
 def test_another_policy_brings_its_limits(session: Session) -> None:
     before = session.request.preset
     session.aim(policy="fast")
@@ -47,9 +59,16 @@ def test_another_policy_brings_its_limits(session: Session) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"targets": "noise=>low"}, {"policy": "nope"}, {"approve": "plan"}]
+    "wrong",
+    [
+        {"targets": "noise=>low"},
+        {"policy": "nope"},
+        {"approve": "plan"},
+        {"protect": ("nowhere at all",)},
+        {"targets": "noise<=low", "keep": ("the grain",)},
+    ],
 )
-def test_what_does_not_read_changes_nothing(session: Session, wrong: dict[str, str]) -> None:
+def test_what_does_not_read_changes_nothing(session: Session, wrong: dict[str, Any]) -> None:
     before = session.request
     with pytest.raises(ConservatorError):
         session.aim(**wrong)
