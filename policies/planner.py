@@ -21,6 +21,8 @@ from pydantic import BaseModel, ConfigDict
 
 from conservator.policies.acceptance import Measurement
 from conservator.policies.attempt import ORIGINAL, Attempt, ToolCall, chain_of, find_attempt
+from conservator.policies.cases import Condition, Step
+from conservator.policies.experience import Experience, shortlist
 from conservator.policies.ordering import in_treatment_order
 from conservator.policies.preferences import Preferences
 from conservator.policies.preset import Preset
@@ -43,10 +45,12 @@ class Situation(BaseModel):
         cards: restorers that may be called.
         room: tool calls left in the budget.
         settled: kinds whose strength the user has set in words; the policy does not ask for more of them.
+        experience: what was learned, None to plan without.
+        side: shorter side of the picture, px; 0 where nobody knows.
         spared: kinds that the user wants left alone; the preset leaves them, too.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     report: ConditionReport
     attempts: tuple[Attempt, ...] = ()
@@ -58,6 +62,8 @@ class Situation(BaseModel):
     room: float = float("inf")
     seed: int = 0
     settled: frozenset[Kind] = frozenset()
+    experience: Experience | None = None
+    side: int = 0
     spared: frozenset[Kind] = frozenset()
 
     def bounds(self) -> dict[Kind, Level]:
@@ -237,12 +243,43 @@ def _candidates(
     The best measured restorer goes first; then the lead for all at once, what was only hinted at included; then a restorer that looks for
     itself, told what was found; then the next best restorers. The candidates are judged alike, so a wrong guess costs time and nothing else.
     """
+    asked = situation.experience is not None and situation.best == ORIGINAL
+    most = max(count, _FOR_EXPERIENCE) if asked else count
     calls: list[ToolCall] = []
-    for way in (_next_step, _composed, _looking, *repeat(_next_step, count)):
-        call = way(situation, remaining, calls) if len(calls) < count else None
+    for way in (_next_step, _composed, _looking, *repeat(_next_step, most)):
+        call = way(situation, remaining, calls) if len(calls) < most else None
         if call is not None:
             calls.append(call)
-    return tuple(calls)
+    return _experienced(situation, calls, count) if asked else tuple(calls)
+
+
+_FOR_EXPERIENCE = 5
+"""Ways among which experience chooses."""
+
+
+def _experienced(
+    situation: Situation, calls: Sequence[ToolCall], count: int
+) -> tuple[ToolCall, ...]:
+    """The calls that experience finds worth a trial, with what it expects of each and the steps that would follow it."""
+    if situation.experience is None or not calls:
+        return tuple(calls)
+    condition = Condition.of(situation.report.findings, situation.side)
+    steps = [(call, *followers(situation, call)) for call in calls]
+    expected = situation.experience.expected(
+        condition, [tuple(map(Step.of, treatment)) for treatment in steps]
+    )
+    preset = situation.preset
+    chosen = shortlist(
+        expected, margin=preset.experience_margin, doubt=preset.experience_doubt, count=count
+    )
+    untried = len(calls) - len(chosen)
+    left = f", and leaves {untried} untried" if untried else ""
+    return tuple(
+        calls[i].model_copy(
+            update={"rationale": f"{calls[i].rationale}; experience expects {expected[i]}{left}"}
+        )
+        for i in chosen
+    )
 
 
 def _usable(situation: Situation) -> dict[str, RestorerCard]:

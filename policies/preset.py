@@ -142,6 +142,9 @@ class Preset(_Data):
         max_attempts: candidates judged in a run at most, blends included, failed tools not.
         candidates: rivals for one step; they are tried on a piece of the photo, and the most promising one is made.
         rival_margin: dB by which a rival must be expected to gain more than the first choice and the lead.
+        experience: which learned experience orders the rivals: `none`, `auto` (the shipped one and the user's own), or a file.
+        experience_margin: dB by which it must expect more of another than of the planner's first choice to put it first.
+        experience_doubt: standard errors by which a rival's expected gain is raised before it is found too low for a trial.
         max_redos: times a good but incomplete treatment is redone from the original.
         strength_bias: added to the measured severity in first prompts.
         strength_step: severity by which a retry treats stronger or weaker.
@@ -181,6 +184,9 @@ class Preset(_Data):
     max_attempts: int = Field(ge=0)
     candidates: int = Field(default=1, ge=1)
     rival_margin: float = Field(default=1.5, ge=0)
+    experience: str = "none"
+    experience_margin: float = Field(default=0.3, ge=0)
+    experience_doubt: float = Field(default=1.0, ge=0)
     max_redos: int = Field(default=1, ge=0)
     strength_bias: float = Field(default=0.0, ge=-1, le=1)
     strength_step: float = Field(default=0.15, gt=0, le=1)
