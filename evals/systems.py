@@ -5,10 +5,13 @@ A system is written `NAME` or `NAME:option=value,option=value`:
 - `untouched`: the input. Always measured; nothing may be worse.
 - any restorer (`llmra`, `classical-dct`, ...), called once. `text=` true (default: what is really wrong), false (denies that
   and claims something else), blind ("remove all degradation"), inspected (what our instruments say), seen (what they and a
-  vision-language model say together), sentences (the model's own answer to LLMRA's three questions), none (says nothing);
+  vision-language model say together), sentences (the model's own answer to LLMRA's three questions), none (says nothing), types (the
+  truth without its numbers, of SPIRE); `say=` a prompt in words, whatever is wrong, in place of `text=`;
   `model=` names that model as `vlm=` does, by default `embedded`;
   `strength=` factor on the asked severities; `cem=yes` lets LLMRA's CEM correct the text; `guide=other` shows MoFE-IR's
-  guide another picture; `weights=` a file in place of the shipped weights, for trials.
+  guide another picture; `weights=` a file in place of the shipped weights, for trials; `configuration=` another than `compact`, such as
+  LM4LV's `mae-r`, its autoencoder alone; of SPIRE `semantic=` own or other, the caption of the picture or of another one (from the
+  folder's manifest.csv), and `steps=`, `guidance=`, `fidelity=`, `start=` as in its `Sampling`.
 - `inspected`: one `llmra` call on what the inspection found, nothing judged.
 - `fixed-order`, `random-order`: for each kind found the restorer that measured best, one after the other, in the policy's order
   or in a seeded random one, nothing judged.
@@ -35,6 +38,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import torch
 
+from conservator.evals.drawing import Mode, drawn_in, mode_of
 from conservator.evals.fidelity import psnr, sized_as
 from conservator.evals.guidance import absent_kind, misguided
 from conservator.evals.perceivers import (
@@ -56,6 +60,7 @@ from conservator.restorers.degradations.vocabulary import (
     value_of,
 )
 from conservator.restorers.errors import PromptError, RestorerError, UnknownNameError, UsageError
+from conservator.restorers.prompts.language import parse
 from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.tools.instruments.prompt import prompt_from
 
@@ -249,7 +254,7 @@ def _number(text: str) -> float:
 
 
 # ── one call ────────────────────────────────────────────────────────────────
-TEXTS = ("true", "false", "blind", "inspected", "seen", "sentences", "none")
+TEXTS = ("true", "types", "false", "blind", "inspected", "seen", "sentences", "none")
 BY_MODEL = ("seen", "sentences")
 
 
@@ -258,8 +263,14 @@ def _once(restorer: str, options: dict[str, str]) -> System:
     strength = _number(options.pop("strength", "1"))
     enhance = options.pop("cem", "no")
     shown, weights = options.pop("guide", "own"), options.pop("weights", "")
+    size, sizes = options.pop("configuration", "compact"), catalog.card(restorer).configurations
+    if size not in sizes:
+        raise UnknownNameError(f"configuration of {restorer}", size, tuple(sizes))
+    mode, words = mode_of(restorer, text, options), options.pop("say", "")
     told: Teller = partial(_told, text)
-    if text in BY_MODEL:
+    if words:
+        told = partial(_always, parse(words, required=True))
+    elif text in BY_MODEL:
         told = partial(
             _told_by_model,
             text,
@@ -282,11 +293,17 @@ def _once(restorer: str, options: dict[str, str]) -> System:
             return Answer(image=sample.degraded, details=details)
         if shown == "other":
             image = misguided(restorer, sample, prompt, seed=seed, weights=weights)
+        elif mode != Mode():
+            image = drawn_in(mode, sample, prompt, seed=seed, weights=weights, configuration=size)
         else:
-            image = _call(restorer, sample.degraded, prompt, seed, weights)
+            image = _call(restorer, sample.degraded, prompt, seed, weights, size)
         return Answer(image=image, tools=1, details=details)
 
-    return _Plain(work, () if weights else (restorer,))
+    return _Plain(work, () if weights or size != "compact" else (restorer,))
+
+
+def _always(prompt: RestorationPrompt, sample: Sample) -> RestorationPrompt:
+    return prompt
 
 
 def _told(text: str, sample: Sample) -> RestorationPrompt:
@@ -340,10 +357,16 @@ def _strengthened(prompt: RestorationPrompt, factor: float) -> RestorationPrompt
 
 
 def _call(
-    restorer: str, image: Image, prompt: RestorationPrompt, seed: int = 0, weights: str = ""
+    restorer: str,
+    image: Image,
+    prompt: RestorationPrompt,
+    seed: int = 0,
+    weights: str = "",
+    size: str = "compact",
 ) -> Image:
     x = torch.from_numpy(np.array(image, np.float32)).permute(2, 0, 1)[None]
-    y = catalog.load(restorer, weights_path=weights or None).restore(x, prompt, seed=seed).image
+    loaded = catalog.load(restorer, size, weights_path=weights or None)
+    y = loaded.restore(x, prompt, seed=seed).image
     return np.ascontiguousarray(y[0].permute(1, 2, 0).numpy())
 
 
