@@ -100,17 +100,21 @@ class Expected:
 
 
 def shortlist(
-    expected: Sequence[Expected], *, margin: float, doubt: float, count: int
+    expected: Sequence[Expected], *, whole: Sequence[bool], margin: float, doubt: float, count: int
 ) -> tuple[int, ...]:
     """Which of a step's rivals are worth a trial, the first choice first.
 
     Args:
         expected: of each rival, in the planner's order.
+        whole: whether a rival leaves nothing to do. The others do not take the first place: the steps that would follow are planned
+            anew on what was measured by then, and gain less than they promised.
         margin: dB by which another than the planner's first choice must be expected to gain more to take its place.
         doubt: a rival is left out whose expected gain stays below the first choice's even when it is raised by so many standard errors.
         count: as many at most.
     """
-    best = max(range(len(expected)), key=lambda i: expected[i].gain)
+    best = max(
+        (i for i in range(len(expected)) if i == 0 or whole[i]), key=lambda i: expected[i].gain
+    )
     first = best if expected[best].gain > expected[0].gain + margin else 0
     head = expected[first]
     rivals = [

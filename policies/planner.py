@@ -270,7 +270,11 @@ def _experienced(
     )
     preset = situation.preset
     chosen = shortlist(
-        expected, margin=preset.experience_margin, doubt=preset.experience_doubt, count=count
+        expected,
+        whole=[len(treatment) == 1 for treatment in steps],
+        margin=preset.experience_margin,
+        doubt=preset.experience_doubt,
+        count=count,
     )
     untried = len(calls) - len(chosen)
     left = f", and leaves {untried} untried" if untried else ""

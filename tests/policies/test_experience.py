@@ -131,7 +131,15 @@ def expected(*pairs: tuple[float, float]) -> list[Expected]:
     ],
 )
 def test_whom_a_step_tries(pairs: list[tuple[float, float]], chosen: tuple[int, ...]) -> None:
-    assert shortlist(expected(*pairs), margin=0.3, doubt=1.0, count=3) == chosen
+    whole = [True] * len(pairs)
+    assert shortlist(expected(*pairs), whole=whole, margin=0.3, doubt=1.0, count=3) == chosen
+
+
+def test_a_step_among_several_is_tried_and_not_put_first() -> None:
+    rivals = expected((3.0, 0.5), (5.0, 0.5), (4.0, 0.5))
+    tried = shortlist(rivals, whole=[False, False, True], margin=0.3, doubt=1.0, count=3)
+    assert tried == (2, 1)
+    assert shortlist(rivals[:2], whole=[False, False], margin=0.3, doubt=1.0, count=3) == (0, 1)
 
 
 def test_tallies() -> None:
