@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict
 
 from pydantic import BaseModel
 
 from conservator.agent.vlm.asked import Asked
-from conservator.agent.wishes import Heard, Said
+from conservator.agent.wishes import Said
 from conservator.policies.acceptance import Check, Measurement, Verdict
 from conservator.policies.attempt import Attempt, DecidedBy, ToolCall
 from conservator.policies.budget import Limit, Spent
@@ -19,6 +19,9 @@ from conservator.restorers.degradations.vocabulary import ConditionReport, Findi
 from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.tools.compare import Guards
 from conservator.tools.gain import Gain
+
+if TYPE_CHECKING:
+    from conservator.agent.hearing import Heard
 
 __all__ = ["SERIALISED_TYPES", "RunState", "added", "first_state", "heard", "told", "upserted"]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from langgraph.types import interrupt
 
 from conservator.agent.approval import Answer, Question, changed, prompt_of
+from conservator.agent.hearing import hear
 from conservator.agent.state import heard
-from conservator.agent.wishes import hear
 from conservator.policies.attempt import Attempt
 from conservator.restorers.errors import PromptError
 

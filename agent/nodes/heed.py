@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from conservator.agent.events import Steered
+from conservator.agent.hearing import hear
 from conservator.agent.state import heard
-from conservator.agent.wishes import hear
 
 if TYPE_CHECKING:
     from conservator.agent.context import RunContext
