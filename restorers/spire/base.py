@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,22 @@ from conservator.restorers.spire.config import SpireConfig
 from conservator.restorers.spire.network import Prior, Spire
 from conservator.restorers.spire.text import ClipText
 
-__all__ = ["VARIABLE", "base_named", "on_base"]
+__all__ = ["VARIABLE", "base_named", "needs_diffusers", "on_base"]
 
 VARIABLE = "CONSERVATOR_SPIRE_BASE"
 """Environment variable with the base: a directory in diffusers' layout, or a hub id in the local cache."""
+
+
+def needs_diffusers() -> None:
+    """Say in one line that diffusers is missing.
+
+    Raises:
+        BackendMissingError: it is.
+    """
+    if find_spec("diffusers") is None:
+        raise BackendMissingError(
+            "SPIRE needs diffusers, which is not installed: pip install diffusers"
+        )
 
 
 def base_named(given: str | Path | None) -> str:
@@ -92,10 +105,6 @@ def _explained(base: str | Path, *, allow_download: bool) -> Iterator[None]:
             # Diffusers still gives the hub an argument that is retired.
             warnings.filterwarnings("ignore", message=".*local_dir_use_symlinks")
             yield
-    except ImportError as error:
-        raise BackendMissingError(
-            f"SPIRE needs diffusers ({error}); install it with: pip install diffusers"
-        ) from error
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         if Path(base).expanduser().is_dir():

@@ -68,17 +68,18 @@ class SpireRestorer:
         weights = configured_weights(CARD, configuration, weights_path)
         packaged = CARD.configurations[configuration]
         path = Path(weights_path) if weights_path is not None else PACKAGED / str(packaged.weights)
-        from conservator.restorers.spire.base import base_named, on_base
+        from conservator.restorers.spire.base import base_named, needs_diffusers, on_base
         from conservator.restorers.spire.network import Spire
-        from conservator.restorers.spire.parts import read_into, stages_in, switches_in
+        from conservator.restorers.spire.parts import STAGES, read_into, stages_in, switches_in
 
+        needs_diffusers()
         size = "compact" if configuration in _STEPS else configuration
         config = replace(CONFIGS[size], **switches_in(path))
         trained = stages_in(path)
         if "branch" not in trained:
-            last = ", ".join(trained) or "nothing"
             raise WeightsError(
-                f"{path} went through {last} only; go on with: conservator train spire --weights {path.name}"
+                f"{path} went through {', '.join(trained) or 'nothing'} only; go on with: conservator train spire "
+                f"--stage {STAGES[len(trained)]} --weights {path.name}"
             )
         if configuration == "paper":
             self.model = on_base(config, base_named(base))

@@ -26,7 +26,8 @@ _LATENT_NOISE = 0.05
 _TIDY = 0.01
 _SHRUNK = 0.2
 """Share of batches in which the latent is shrunk and must give the shrunken picture (EQ-VAE): such latents are easier to draw."""
-_ENCODED_AT_ONCE = 16
+_AT_ONCE = (8, 64)
+"""Pictures that are degraded, encoded or drawn together, on a CPU and on a GPU."""
 _CROP = 128
 _MULTIPLE = 16
 
@@ -44,7 +45,7 @@ class Bench:
         rng: of pictures, prompts and severities.
         batch: samples a step.
         size: of their pictures, px.
-        fresh: new pictures a step.
+        fresh: new pictures a step, on average; they are made several at once.
         ring: pictures kept.
         compile: functions go through torch.compile.
     """
@@ -55,10 +56,11 @@ class Bench:
     rng: random.Random
     batch: int
     size: int
-    fresh: int
+    fresh: float
     ring: Ring
     compile: bool = False
     degrader: Degrader = field(init=False)
+    due: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         config = self.model.config
@@ -71,12 +73,15 @@ class Bench:
 
     def full(self, make: Callable[[int], None]) -> None:
         """Add fresh pictures; the first time enough for a few batches."""
-        wanted = self.fresh
+        at_once = _AT_ONCE[self.device.type == "cuda"]
         if not self.ring.count:
-            wanted = min(self.ring.size, 4 * self.batch)
-        while wanted > 0:
-            make(min(wanted, _ENCODED_AT_ONCE))
-            wanted -= _ENCODED_AT_ONCE
+            self.due = float(min(self.ring.size, 4 * self.batch))
+            at_once = min(at_once, round(self.due))
+        else:
+            self.due += self.fresh
+        while self.due >= at_once:
+            make(at_once)
+            self.due -= at_once
 
     def caption(self, row: int) -> str:
         """c_s of a crop."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from conservator.restorers.errors import UsageError
 from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.restorers.spire.autoencoder import Autoencoder
-from conservator.restorers.spire.base import base_named, on_base
+from conservator.restorers.spire.base import base_named, needs_diffusers, on_base
 from conservator.restorers.spire.config import CONFIGS
 from conservator.restorers.spire.diffusion import drawn
 from conservator.restorers.spire.network import Prior, Spire
@@ -126,6 +126,7 @@ def train(
         WeightsError: base, weights or a checkpoint do not load or fit.
         BackendMissingError: the base is not on this machine, or diffusers is missing.
     """
+    needs_diffusers()
     torch.manual_seed(seed)
     where = choose_device(device)
     if where.type == "cuda":
@@ -144,12 +145,16 @@ def train(
         read_into(model, load_weights(given))
         trained |= set(stages_in(given))
     names = _stages(stage, config, trained)
+    if resume and stage is None:
+        # A stage that was left behind is not gone into again: later ones stand on it.
+        begun = [name for name in names if name in trained]
+        names = names[names.index(begun[-1]) :] if begun else names
     bank = Bank(data, where)
     if bank.held_out:
         say(f"{len(bank.held_out)} captioned crops held out: {bank.export_held_out(out)}")
     for name in names:
         plan = _ON_BASE if on else PLANS[name]
-        spent = minutes * (plan.share if len(names) > 1 else 1.0)
+        spent = minutes * (plan.share if stage is None and not on else 1.0)
         say(f"stage {name}, {spent:.1f} minutes" if steps is None else f"stage {name}")
         part: nn.Module = getattr(model.requires_grad_(False), name).requires_grad_(True)
         if name == "branch" and "branch" not in trained:
@@ -182,7 +187,7 @@ def train(
             rng=random.Random(f"{seed}/{name}/{trainer.step}"),
             batch=samples,
             size=size or plan.size[gpu],
-            fresh=max(1, samples // plan.reuse[gpu]),
+            fresh=samples / plan.reuse[gpu],
             ring=Ring(plan.ring[gpu]),
             compile=gpu if compile_network is None else compile_network,
         )

@@ -132,7 +132,9 @@ def test_weights_that_are_not_trained_to_the_end_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: torch.Tensor
 ) -> None:
     early = write_weights(tmp_path / "early.safetensors", monkeypatch, ("autoencoder", "prior"))
-    with pytest.raises(WeightsError, match="went through autoencoder, prior only; go on with"):
+    with pytest.raises(
+        WeightsError, match=r"went through autoencoder, prior only; .* --stage branch"
+    ):
         SpireRestorer("compact", early)
     late = write_weights(
         tmp_path / "late.safetensors", monkeypatch, ("autoencoder", "prior", "branch")
@@ -212,3 +214,12 @@ def test_a_base_that_is_not_there_is_named(
     (tmp_path / "empty").mkdir()
     with pytest.raises(WeightsError, match="diffusers' layout"):
         SpireRestorer("paper", weights, tmp_path / "empty")
+
+
+def test_without_diffusers_it_says_so(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from conservator.restorers.errors import BackendMissingError
+    from conservator.restorers.spire import base
+
+    monkeypatch.setattr(base, "find_spec", lambda name: None)
+    with pytest.raises(BackendMissingError, match="SPIRE needs diffusers"):
+        SpireRestorer("compact", weights)
