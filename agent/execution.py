@@ -29,6 +29,7 @@ from conservator.agent.events import (
     RunStarted,
 )
 from conservator.agent.pictures import ImageLike, picture_from
+from conservator.agent.placing import DELIVERED
 from conservator.agent.result import RestorationResult, Timing, VlmRecord
 from conservator.agent.sessions import THREAD, RunFolder, RunRequest
 from conservator.agent.settings import Settings, load_settings
@@ -302,6 +303,8 @@ def input_again(request: RunRequest, folder: RunFolder, settings: Settings) -> P
         return folder.read_input()
     picture = picture_from(request.input, settings)
     if picture.sha256 != request.input_id:
+        if picture.sha256 == (folder.read_json(DELIVERED) or {}).get("sha256"):
+            raise InputError(f"{request.input} was replaced by this run's result; it cannot go on")
         raise InputError(f"{request.input} changed since the run began; start a new run")
     return picture
 

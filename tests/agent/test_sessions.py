@@ -114,6 +114,15 @@ def test_an_input_that_changed_is_refused(
         resume(limited.run_dir, max_tools=3)
 
 
+def test_an_input_that_the_run_replaced_itself_is_said_to_be(
+    noisy_png: Path, quick: Preset
+) -> None:
+    result = restore(noisy_png, policy=quick, output=noisy_png, overwrite=True)
+    assert result.run_dir is not None
+    with pytest.raises(InputError, match="replaced by this run's result"):
+        resume(result.run_dir)
+
+
 def test_folders_without_a_run(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match=r"request\.json"):
         resume(tmp_path)
