@@ -275,7 +275,11 @@ def _split(pixels: Pixels) -> tuple[Mask, float]:
 
 
 def _faces(pixels: Pixels) -> Mask:
-    """Ellipses over frontal faces (local binary patterns in a cascade, Ahonen et al. 2004; scikit-image's own)."""
+    """Ellipses over frontal faces (local binary patterns in a cascade, Ahonen et al. 2004; scikit-image's own).
+
+    Of eight larger ones in Kodak24, McMaster18 and Set14 it finds four, and takes a stained-glass window for a fifth. Under noise, haze, rain, JPEG or
+    darkness four of five that it finds stay found; smoothing them first finds no more.
+    """
     import cv2
     from skimage.data import lbp_frontal_face_cascade_filename
     from skimage.feature import Cascade
