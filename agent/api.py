@@ -31,6 +31,7 @@ class RestoreOptions(TypedDict, total=False):
     """The keyword arguments that `arestore`, `stream` and `astream` share with `restore`; described there."""
 
     policy: str | Path | Preset
+    experience: str | Path | None
     targets: str | Sequence[Target] | None
     protect: str | Sequence[str] | None
     keep: str | Sequence[str] | None
@@ -52,6 +53,7 @@ def restore(
     image: ImageLike,
     *,
     policy: str | Path | Preset = "balanced",
+    experience: str | Path | None = None,
     targets: str | Sequence[Target] | None = None,
     protect: str | Sequence[str] | None = None,
     keep: str | Sequence[str] | None = None,
@@ -78,6 +80,8 @@ def restore(
     Args:
         image: a path, a Pillow image, or an (H, W), (H, W, 3) or (H, W, 4) array.
         policy: `archival`, `balanced`, `perceptual`, `fast`, a YAML file, or a `Preset`.
+        experience: what was learned from earlier runs, to order the rivals of a step: `none`, `auto` (the shipped one and your own), or
+            a file; by default CONSERVATOR_EXPERIENCE, else the policy's, which is `none` in those that ship.
         targets: e.g. `"noise<=low,jpeg<=low,fidelity>=0.9,ssim_to_input>=0.8,piqe-=5"`; by default the policy's. Those that compare
             with the input bind every candidate.
         protect: parts that come back as they came in: `face`, `text`, `x,y,w,h` in px of the upright photo or in %, or a place in words
@@ -110,6 +114,7 @@ def restore(
     """
     options = Options(
         policy=policy,
+        experience=experience,
         targets=targets,
         protect=protect,
         keep=keep,

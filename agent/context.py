@@ -16,6 +16,7 @@ from conservator.agent.wishes import as_said
 from conservator.policies.attempt import Attempt, find_attempt
 from conservator.policies.budget import BudgetClock, Clock, Spent
 from conservator.policies.contract import Contract
+from conservator.policies.experience import Experience
 from conservator.policies.planner import Situation
 from conservator.policies.preferences import Preferences
 from conservator.policies.preset import Preset
@@ -72,6 +73,7 @@ class RunContext:
         clock: the run's time against its budget.
         cancel: the caller's wish to stop.
         emit_event: the listener.
+        experience: what was learned, None to plan without.
         contract: what the user asks the run to hold to.
         seat: the vision-language model, None without one.
         steering: the caller's hand on the run, None without one.
@@ -90,6 +92,7 @@ class RunContext:
     cancel: CancelSignal
     emit_event: Callable[[Event], None]
     contract: Contract = field(default_factory=Contract)
+    experience: Experience | None = None
     seat: Seat | None = None
     steering: Steering | None = None
     device: str = "auto"
@@ -198,6 +201,8 @@ class RunContext:
             targets=self.targets,
             preset=self.preset,
             preferences=self.preferences,
+            experience=self.experience,
+            side=min(self.picture.width, self.picture.height),
             cards=self.cards,
             room=self.clock.remaining_tools(state["spent"]),
             seed=self.request.seed,

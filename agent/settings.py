@@ -31,6 +31,8 @@ class Settings(BaseSettings):
         max_pixels: largest photo that is decoded.
         max_bytes: largest file that is read.
         preferences: a table of measured gains in place of the shipped one.
+        experience: which learned experience orders the rivals of a step, `none`, `auto` (the shipped one and one's own) or a file; None
+            for what the policy says.
         runs_dir: where runs on pictures without a file keep their folders; None for the system's temporary folder.
         keep_artifacts: keep the candidates that were not chosen in the run folder of a finished run.
         vlm: the vision-language model: `auto`, `none`, `embedded`, `local`, `served`, or a server's URL.
@@ -52,6 +54,7 @@ class Settings(BaseSettings):
     max_pixels: int = Field(default=200_000_000, gt=0)
     max_bytes: int = Field(default=1 << 30, gt=0)
     preferences: Path | None = None
+    experience: str | None = None
     runs_dir: Path | None = None
     keep_artifacts: bool = False
     vlm: str = "auto"

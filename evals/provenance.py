@@ -15,7 +15,7 @@ from typing import Any
 __all__ = ["data_fingerprint", "provenance"]
 
 _ROOTS = ("agent", "policies", "restorers", "tools")
-_DATA = {".safetensors", ".npz", ".yaml", ".yml", ".txt", ".json"}
+_DATA = {".safetensors", ".npz", ".yaml", ".yml", ".txt", ".json", ".sqlite"}
 _PACKAGES = (
     "conservator",
     "torch",

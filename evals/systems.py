@@ -15,7 +15,8 @@ A system is written `NAME` or `NAME:option=value,option=value`:
 - `inspected`: one `llmra` call on what the inspection found, nothing judged.
 - `fixed-order`, `random-order`: for each kind found the restorer that measured best, one after the other, in the policy's order
   or in a seeded random one, nothing judged.
-- `agent`: the whole agent; `policy=`, `seconds=`, `vlm=` as on the command line (`none`, `embedded`, `served`, a URL; default: auto).
+- `agent`: the whole agent; `policy=`, `seconds=`, `vlm=` as on the command line (`none`, `embedded`, `served`, a URL; default: auto);
+  `experience=` auto, none or a file.
 - `instruments`, `vlm`, `instruments+vlm`: no picture, only what the instruments, a vision-language model, or both say is wrong;
   `model=` names the model as `vlm=` does.
 - `classical`, `oracle`: led by the ground truth, so ceilings and not methods: the calls that gain most PSNR, among the
@@ -49,6 +50,7 @@ from conservator.evals.perceivers import (
     opened_vlm,
 )
 from conservator.evals.sample import Answer, Image, Sample
+from conservator.policies.cases import Condition
 from conservator.policies.ordering import in_treatment_order
 from conservator.policies.preferences import load_preferences
 from conservator.restorers import catalog
@@ -113,6 +115,7 @@ class _Agent:
     policy: str
     seconds: float | None
     vlm: str = "auto"
+    experience: str | None = None
 
     def warm(self) -> None:
         from conservator.agent.api import restore
@@ -127,13 +130,21 @@ class _Agent:
         limit = min(self.seconds or 0.8 * seconds, 0.8 * seconds)
         if sample.spec.recipe:
             given = eight_bit(sample.degraded)
-            result = restore(given, policy=self.policy, max_seconds=limit, seed=seed, vlm=self.vlm)
+            result = restore(
+                given,
+                policy=self.policy,
+                experience=self.experience,
+                max_seconds=limit,
+                seed=seed,
+                vlm=self.vlm,
+            )
         else:
             # The file, not the array: its quantisation tables and profile are evidence. Nothing is written beside it.
             with tempfile.TemporaryDirectory(prefix="conservator-eval-") as folder:
                 result = restore(
                     sample.path,
                     policy=self.policy,
+                    experience=self.experience,
                     max_seconds=limit,
                     seed=seed,
                     vlm=self.vlm,
@@ -152,6 +163,11 @@ class _Agent:
                 "outcome": result.outcome,
                 "reason": result.reason,
                 "steps": [str(step.call) for step in result.steps],
+                "condition": {
+                    "seen": str(Condition.of(result.before.findings)),
+                    "side": min(sample.degraded.shape[:2]),
+                },
+                "trials": result.spent.trials,
                 "found": {f.kind.value: round(f.value, 4) for f in result.before.present()},
                 "overhead": round(result.timing.overhead, 4),
                 "parts": {
@@ -210,6 +226,7 @@ def _named(name: str, options: dict[str, str]) -> System:
                 options.pop("policy", "balanced"),
                 _number(seconds) if seconds else None,
                 checked_spec(options.pop("vlm", "auto")),
+                options.pop("experience", None),
             )
         case "instruments":
             return _Plain(

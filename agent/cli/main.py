@@ -20,6 +20,7 @@ from conservator.agent.cli.exit_code import ExitCode
 from conservator.agent.cli.explain import explain
 from conservator.agent.cli.inspect import inspect
 from conservator.agent.cli.listings import policies, restorers
+from conservator.agent.cli.policy import policy
 from conservator.agent.cli.replay import replay
 from conservator.agent.cli.report import report
 from conservator.agent.cli.restore import restore
@@ -44,6 +45,7 @@ _COMMANDS = (
     explain,
     restorers,
     policies,
+    policy,
     doctor,
     evaluate,
     train,

@@ -45,6 +45,12 @@ __all__ = ["code_of", "restore", "tell"]
     help="A policy (see `conservator policies`) or a YAML file.",
 )
 @click.option(
+    "--experience",
+    metavar="WHICH",
+    help="Learned experience that orders what is tried: auto, none or a file (see `conservator policy`). "
+    "Default: CONSERVATOR_EXPERIENCE, else the policy's.",
+)
+@click.option(
     "--target",
     "targets",
     metavar="LIST",
@@ -101,6 +107,7 @@ def restore(
     picture: Path,
     output: Path | None,
     policy: str,
+    experience: str | None,
     targets: tuple[str, ...],
     protect: tuple[str, ...],
     keep: tuple[str, ...],
@@ -150,6 +157,7 @@ def restore(
             result = api.restore(
                 picture,
                 policy=policy,
+                experience=experience,
                 targets=",".join(targets) if targets else None,
                 protect=protect,
                 keep=keep,
@@ -178,7 +186,7 @@ def _refuse_with_resume(context: click.Context) -> None:
         UsageError: options that only a new run takes.
     """
     fixed = (
-        *("output", "policy", "targets", "protect", "keep"),
+        *("output", "policy", "experience", "targets", "protect", "keep"),
         *("seed", "device", "dry_run", "overwrite"),
     )
     given = [name for name in fixed if _given(context, name)]
