@@ -28,6 +28,7 @@ from conservator.agent.events import (
     RunResumed,
     RunStarted,
 )
+from conservator.agent.experience import experienced, open_experience
 from conservator.agent.pictures import ImageLike, picture_from
 from conservator.agent.placing import DELIVERED
 from conservator.agent.result import RestorationResult, Timing, VlmRecord
@@ -89,6 +90,7 @@ class Options:
     """
 
     policy: str | Path | Preset = "balanced"
+    experience: str | Path | None = None
     targets: str | Sequence[Target] | None = None
     protect: str | Sequence[str] | None = None
     keep: str | Sequence[str] | None = None
@@ -115,7 +117,7 @@ def begin(
 ) -> RestorationResult:
     """Start a run and see it through."""
     settings = load_settings()
-    preset = load_preset(options.policy)
+    preset = experienced(load_preset(options.policy), options.experience, settings)
     directions = metric_directions()
     terms = terms_of(
         preset,
@@ -440,6 +442,7 @@ class _Session:
             preset=self._request.preset,
             targets=self._contract.targets,
             preferences=load_preferences(self._settings.preferences),
+            experience=open_experience(self._request.preset.experience, self._settings),
             cards=catalog.cards(),
             directions=self._directions,
             clock=BudgetClock(

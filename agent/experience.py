@@ -150,7 +150,7 @@ def _side(folder: Path, attempts: Sequence[Attempt]) -> int:
         path = folder / "artifacts" / f"{attempt.artifact}.npy"
         if attempt.artifact and path.is_file():
             try:
-                return min(np.load(path, mmap_mode="r", allow_pickle=False).shape[:2])
+                return int(min(np.load(path, mmap_mode="r", allow_pickle=False).shape[:2]))
             except (OSError, ValueError):
                 continue
     return 0
