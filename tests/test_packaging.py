@@ -133,7 +133,10 @@ def test_the_wheel_holds_code_and_data(built: Path) -> None:
         metadata = wheel.read(f"{version}/METADATA").decode()
     assert {"conservator/__init__.py", "conservator/py.typed"} <= names
     assert (
-        tracked(".py", ".yaml", ".txt", ".npz", ".safetensors", ".jinja", ".j2", ".css", ".js")
+        tracked(
+            *(".py", ".yaml", ".txt", ".npz", ".safetensors", ".sqlite"),
+            *(".jinja", ".j2", ".css", ".js"),
+        )
         <= names
     )
     assert {
