@@ -27,6 +27,7 @@ from conservator.agent.cli.restore import restore
 from conservator.agent.cli.score import score
 from conservator.agent.cli.sessions import sessions
 from conservator.agent.cli.train import train
+from conservator.agent.cli.tui import at_a_terminal, tui
 from conservator.agent.cli.vlm import vlm
 from conservator.agent.errors import ConservatorError
 
@@ -34,6 +35,7 @@ __all__ = ["cli", "main"]
 
 _COMMANDS = (
     restore,
+    tui,
     chat,
     inspect,
     apply,
@@ -59,17 +61,27 @@ class _Group(click.Group):
         return [command.name for command in _COMMANDS if command.name]
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Group,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(conservator.__version__, prog_name="conservator")
 @click.option("--debug", is_flag=True, expose_value=False, hidden=True)
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> ExitCode | None:
     """Inspect a photo, restore no more than needed, and document everything.
 
-    Results go to stdout, everything else to stderr.
+    Alone, at a terminal, it opens the terminal UI (conservator tui). Results go to stdout, everything else to stderr.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 a package, model or device is missing, 4 a limit was
     reached or you stopped, and the best so far is saved, 130 interrupted.
     """
+    if context.invoked_subcommand is not None:
+        return None
+    if at_a_terminal():
+        return ExitCode(context.invoke(tui))
+    raise click.exceptions.NoArgsIsHelpError(context)
 
 
 for _command in _COMMANDS:
