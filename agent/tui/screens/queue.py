@@ -76,8 +76,11 @@ class QueueScreen(Screen[None]):
         self.renew()
 
     def renew(self) -> None:
-        """Show what every photo is at."""
-        table = self.query_one(_Table)
+        """Show what every photo is at; before the screen stands, nothing."""
+        tables = self.query(_Table)
+        if not tables or not tables.first().columns:
+            return
+        table = tables.first()
         for item in self._batch.items:
             key = str(item.path)
             cells = self._cells(item)
