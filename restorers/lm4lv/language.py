@@ -84,7 +84,7 @@ class LanguageModel:
     def train_on(self, device: torch.device) -> None:
         """Choose the attention that is fastest backwards; training the rest of the system goes through this model."""
         # A CPU's fused attention is several times slower backwards than the plain product at these lengths.
-        self.network.set_attn_implementation("eager" if device.type == "cpu" else "sdpa")
+        self.decoder.set_attn_implementation("eager" if device.type == "cpu" else "sdpa")
 
     def ids(self, text: str, *, start: bool = False) -> Tensor:
         """Tokens (T,) of a piece of text; `start` puts the model's own first token before it, where it has one."""
