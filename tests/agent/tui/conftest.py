@@ -1,13 +1,16 @@
 """The real application without a terminal, over the real agent, on a small noisy photo."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from conservator.agent.events import Event
 from conservator.agent.settings import load_settings
 from conservator.agent.tui.app import ConservatorApp
+from conservator.agent.tui.bridge import Bridge
 from conservator.agent.tui.graphics.drawing import HalfCells
 from conservator.agent.tui.opening import Opening
 from conservator.agent.tui.preferences import Preferences
@@ -50,3 +53,19 @@ def make_app(
             bridge.close()
         for bridge in app.bridges:
             bridge.join(PATIENCE_S)
+
+
+@pytest.fixture
+def door(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """While it is cleared the agent waits after whatever it says next: keys cannot come too late."""
+    open_ = threading.Event()
+    open_.set()
+    hear = Bridge._heard
+
+    def heard(self: Bridge, event: Event) -> None:
+        hear(self, event)
+        assert open_.wait(PATIENCE_S)
+
+    monkeypatch.setattr(Bridge, "_heard", heard)
+    yield open_
+    open_.set()

@@ -1,5 +1,6 @@
 """A hand on a run under way, through the real agent: approve, edit, pause, keep the best, cancel, quit."""
 
+import threading
 from pathlib import Path
 
 from textual.widgets import Input, Select, TextArea
@@ -81,11 +82,16 @@ async def test_skip_plans_another_way_and_stop_keeps_the_best(
     assert screen.session.here is not None and not screen.session.here.steps
 
 
-async def test_a_pause_a_word_and_an_end(make_app: MakeApp, noisy_png: Path) -> None:
+async def test_a_pause_a_word_and_an_end(
+    make_app: MakeApp, noisy_png: Path, door: threading.Event
+) -> None:
     app = make_app(noisy_png)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await settled(pilot)
+        door.clear()
         await pilot.press("ctrl+r", "f5")
+        assert screen.busy
+        door.set()
         await until(pilot, lambda: "paused" in said(screen))
         assert screen.bridge.steering.paused
         await pilot.press(*"noise sigma 28", "enter")
@@ -99,17 +105,22 @@ async def test_a_pause_a_word_and_an_end(make_app: MakeApp, noisy_png: Path) -> 
 
         await pilot.press("ctrl+z")
         await settled(pilot)
+        door.clear()
         await pilot.press("ctrl+r", "f8")
+        door.set()
         await settled(pilot)
         assert "stopped" in said(screen)
 
 
-async def test_ctrl_c_cancels_and_twice_quits(make_app: MakeApp, noisy_png: Path) -> None:
+async def test_ctrl_c_cancels_and_twice_quits(
+    make_app: MakeApp, noisy_png: Path, door: threading.Event
+) -> None:
     app = make_app(noisy_png)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await settled(pilot)
-        await pilot.press("ctrl+r")
-        await pilot.press("ctrl+c")
+        door.clear()
+        await pilot.press("ctrl+r", "ctrl+c")
+        door.set()
         await settled(pilot)
         assert "the session is as it was" in said(screen)
         assert not screen.session.tree.turns
@@ -120,9 +131,12 @@ async def test_ctrl_c_cancels_and_twice_quits(make_app: MakeApp, noisy_png: Path
         await pilot.press("ctrl+c")
         await until(pilot, lambda: app.screen is screen)
         await settled(pilot)
+        door.clear()
+        app._interrupted = float("-inf")
         await pilot.press("ctrl+r", "ctrl+c")
         assert app.is_running
         await pilot.press("ctrl+c")
+        door.set()
         await until(pilot, lambda: not app.is_running)
     bridge = app.bridges[0]
     bridge.close()
