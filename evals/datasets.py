@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,10 +28,16 @@ from conservator.restorers.errors import InputError, OutputError, UsageError
 from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.tools.image_io import Picture, from_array, load, save
 
-__all__ = ["Listing", "materialise", "specs"]
+__all__ = ["Images", "Listing", "materialise", "places", "specs"]
+
+Images = str | Path | Sequence[str | Path]
+"""Where the pictures are: one folder, manifest or `hf:NAME...`, or several."""
 
 BORDER = 0.1
 """Two pictures of a pair may differ by this share of a side: some sets cut a border off one of them (SOTS)."""
+
+GRID = 8
+"""JPEG's blocks, px: a crop begins on them, so that they lie in it as in the file."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +55,11 @@ class Listing:
 
 def specs(
     task: Task,
-    images: str | Path,
+    images: Images,
     *,
     seed: int = 0,
     limit: int | None = None,
+    crop: int | None = None,
     sample_ids: Collection[str] | None = None,
 ) -> Listing:
     """List the samples of a task.
@@ -60,9 +67,11 @@ def specs(
     Args:
         task: what to measure.
         images: a folder of pictures, a folder of pairs, a folder of standard sets for tasks whose rows name them, a manifest
-            (see `conservator.evals.sources`), or `hf:NAME...` (see `conservator.evals.hub`).
+            (see `conservator.evals.sources`), or `hf:NAME...` (see `conservator.evals.hub`). Of several the pictures are
+            taken together; their names begin with the folder's.
         seed: of the run.
-        limit: pictures a row, the same ones in every row.
+        limit: pictures a row and folder, the same ones in every row.
+        crop: only the centre of each picture, so many px a side; by default the whole.
         sample_ids: only these.
 
     Raises:
@@ -71,45 +80,83 @@ def specs(
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: give at least 1 picture a row")
-    where = str(images)
+    if crop is not None and crop < GRID:
+        raise UsageError(f"crop {crop}: give at least {GRID} px")
+    there = _named_places(images)
+    named = " and ".join(there.values())
     digests, find = cache(_sha256), cache(_found)
     samples: list[SampleSpec] = []
     skipped: dict[tuple[str, str], None] = {}
     missing: dict[str, None] = {}
     names = {value for row in task.rows for value in (row.name, row.folder) if value}
+    seeded = "" if task.fixed_draws else f"{seed}/"
     for row in task.rows:
         # A recipe starts from a clean picture, whatever the other rows need.
         needs: Needs = "clean" if row.recipe else row.needs or task.needs
-        try:
-            found = find(where, row.folder, needs, None if sample_ids else limit)
-        except UsageError as error:
-            if not row.folder or where.startswith(PREFIX) or not Path(where).is_dir():
-                raise
-            skipped[f"row {row.name}", str(error)] = None
-            missing[row.folder] = None
-            continue
-        entries, others = _of_row(found, row, names)
-        prefix = f"{row.folder}/" if row.folder else ""
-        skipped.update({(prefix + name, why): None for name, why in (*found.skipped, *others)})
-        ids = _ids(row, entries)
-        made = [
-            _spec(row, entry, needs, sample_id, "" if task.fixed_draws else f"{seed}/", digests)
-            for entry, sample_id in zip(entries, ids, strict=True)
-            if sample_ids is None or sample_id in sample_ids
-        ]
-        if not made and sample_ids is None:
+        made, looked = 0, False
+        for prefix, where in there.items():
+            try:
+                found = find(where, row.folder, needs, None if sample_ids else limit)
+            except UsageError as error:
+                if not row.folder or where.startswith(PREFIX) or not Path(where).is_dir():
+                    raise
+                skipped[f"row {row.name}", str(error)] = None
+                missing[row.folder] = None
+                continue
+            looked = True
+            entries, others = _of_row(found, row, names)
+            before = "".join(f"{part}/" for part in (prefix, row.folder) if part)
+            skipped.update({(before + name, why): None for name, why in (*found.skipped, *others)})
+            made_here = [
+                _spec(row, entry, needs, sample_id, seeded, digests).model_copy(
+                    update={"crop": crop or 0}
+                )
+                for entry, sample_id in zip(entries, _ids(row, entries, prefix), strict=True)
+                if sample_ids is None or sample_id in sample_ids
+            ][: None if sample_ids else limit]
+            samples += made_here
+            made += len(made_here)
+        if looked and not made and sample_ids is None:
             skipped[f"row {row.name}", "no picture is meant for it"] = None
-        samples += made[: None if sample_ids else limit]
     if not samples and missing and not sample_ids:
         raise UsageError(
-            f"{where} holds none of the data sets of {task.key}; put at least one of these folders there: "
+            f"{named} holds none of the data sets of {task.key}; put at least one of these folders there: "
             f"{', '.join(missing)}"
         )
     unknown = sorted(set(sample_ids or ()) - {spec.sample_id for spec in samples})
     if unknown or not samples:
         what = f"sample {unknown[0]!r}" if unknown else "sample"
-        raise UsageError(f"no {what} in {task.key} over {where}; `--dry-run` lists them")
+        raise UsageError(f"no {what} in {task.key} over {named}; `--dry-run` lists them")
     return Listing(tuple(samples), tuple(skipped))
+
+
+def places(images: Images) -> tuple[str, ...]:
+    """Where pictures are, as text."""
+    return (str(images),) if isinstance(images, str | Path) else tuple(map(str, images))
+
+
+def _named_places(images: Images) -> dict[str, str]:
+    """What the names of a place's pictures begin with -> the place; "" where there is one only.
+
+    Raises:
+        UsageError: no place, or one given twice.
+    """
+    given = places(images)
+    if not given or len(set(given)) < len(given):
+        raise UsageError(
+            f"images {', '.join(given) or '(none)'}: give at least one place, each once"
+        )
+    if len(given) == 1:
+        return {"": given[0]}
+    named: dict[str, str] = {}
+    for where in given:
+        name = base = Path(where).absolute().name or "images"
+        number = 1
+        while name in named:
+            number += 1
+            name = f"{base}-{number}"
+        named[name] = where
+    return named
 
 
 def _found(where: str, folder: str, needs: Needs, limit: int | None) -> Source:
@@ -142,16 +189,19 @@ def _of_row(found: Source, row: Row, names: set[str]) -> tuple[list[Entry], list
     return mine, others
 
 
-def _ids(row: Row, entries: list[Entry]) -> list[str]:
-    """`row/stem`; the whole file name where two share a stem, and a running number where even that repeats."""
+def _ids(row: Row, entries: list[Entry], prefix: str) -> list[str]:
+    """`row/stem`; the whole file name where two share a stem, and a running number where even that repeats.
+
+    Of several places it is `row/place/stem`.
+    """
     stems = [entry.name.rpartition(".")[0] or entry.name for entry in entries]
     often = Counter(stems)
     names = [s if often[s] == 1 else entry.name for s, entry in zip(stems, entries, strict=True)]
     seen: Counter[str] = Counter()
-    ids = []
+    ids, before = [], f"{row.name}/{prefix}/" if prefix else f"{row.name}/"
     for name in names:
         seen[name] += 1
-        ids.append(f"{row.name}/{name}" + (f"-{seen[name]}" if seen[name] > 1 else ""))
+        ids.append(f"{before}{name}" + (f"-{seen[name]}" if seen[name] > 1 else ""))
     return ids
 
 
@@ -212,12 +262,18 @@ def materialise(spec: SampleSpec, scratch: Path) -> Sample:
         return _degraded(spec, picture, scratch)
     known = {Kind(kind): value for kind, value in spec.truth.items()}
     truth = RestorationPrompt(degradations=known) if known else None
-    path = Path(spec.picture)
+    clean: Image | None
     if spec.reference == spec.picture:
-        return Sample(spec, picture.pixels, picture.pixels, truth or RestorationPrompt(), path)
-    if not spec.reference:
-        return Sample(spec, picture.pixels, None, truth, path)
-    degraded, clean = _aligned(spec, picture.pixels, load(spec.reference).pixels)
+        degraded = clean = _cut(picture.pixels, spec.crop)
+        truth = truth or RestorationPrompt()
+    elif not spec.reference:
+        degraded, clean = _cut(picture.pixels, spec.crop), None
+    else:
+        degraded, clean = _aligned(spec, picture.pixels, load(spec.reference).pixels)
+        factor = clean.shape[0] // degraded.shape[0]
+        side = spec.crop // factor
+        degraded, clean = _cut(degraded, side), _cut(clean, side * factor, factor)
+    path = Path(spec.picture)
     if degraded is not picture.pixels:
         # Eight bits hold what an eight-bit file decodes to, unless a colour profile moved it.
         deep = picture.depth != "uint8" or picture.icc_profile is not None
@@ -226,14 +282,30 @@ def materialise(spec: SampleSpec, scratch: Path) -> Sample:
 
 
 def _degraded(spec: SampleSpec, picture: Picture, scratch: Path) -> Sample:
-    height, width = picture.height, picture.width
-    draws = Recipe.parse(spec.recipe).draw(spec.seed, height, width)
+    clean = _cut(picture.pixels, spec.crop)
+    draws = Recipe.parse(spec.recipe).draw(spec.seed, *clean.shape[:2])
     if spec.enlarge:
         draws = _enlarged(draws)
-    x = torch.from_numpy(np.array(picture.pixels)).permute(2, 0, 1)[None]
+    x = torch.from_numpy(np.array(clean)).permute(2, 0, 1)[None]
     degraded = np.ascontiguousarray(apply(x, draws)[0].permute(1, 2, 0).numpy())
     path = _copy(degraded, spec, scratch)
-    return Sample(spec, degraded, picture.pixels, draws.truth(), path, draws)
+    return Sample(spec, degraded, clean, draws.truth(), path, draws)
+
+
+def _cut(image: Image, side: int, factor: int = 1) -> Image:
+    """The centre, `side` px high and wide, less where the picture is smaller; 0 is the whole.
+
+    It begins on the grid of JPEG's blocks, times `factor` in the clean picture of a pair that is so much larger.
+    """
+    if not side:
+        return image
+    grid = GRID * factor
+    height, width = (min(side, length) for length in image.shape[:2])
+    top, left = (
+        (whole - kept) // 2 // grid * grid
+        for whole, kept in zip(image.shape, (height, width), strict=False)
+    )
+    return np.ascontiguousarray(image[top : top + height, left : left + width])
 
 
 def _enlarged(draws: Draws) -> Draws:

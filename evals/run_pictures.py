@@ -55,7 +55,7 @@ class RunPictures:
         if spec is None or path is None:
             return None
         try:
-            if spec.recipe:
+            if spec.recipe and not spec.crop:
                 return load(path).pixels
             with TemporaryDirectory(prefix="conservator-eval-") as scratch:
                 return materialise(spec, Path(scratch)).clean
@@ -70,6 +70,7 @@ class RunPictures:
                 Task.model_validate(config["task"]),
                 config["images"],
                 seed=config["seed"],
+                crop=config.get("crop"),
                 sample_ids=self._ids,
             )
         except (ConservatorError, KeyError, ValueError):

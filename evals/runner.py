@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from conservator.evals.datasets import Listing, specs
+from conservator.evals.datasets import Images, Listing, places, specs
 from conservator.evals.log import RunFolder
 from conservator.evals.pool import Pool, Progress
 from conservator.evals.provenance import data_fingerprint, provenance
 from conservator.evals.sample import AnswerRecord, Request, SampleSpec
 from conservator.evals.scorers import check_metrics
 from conservator.evals.summary import summarise
-from conservator.evals.systems import build
+from conservator.evals.systems import build, expanded
 from conservator.evals.task import Task, load_suite
 from conservator.restorers.errors import OutputError, UsageError
 
@@ -57,11 +57,12 @@ class Run:
 
 def plan(
     suite: str | Path | Task,
-    images: str | Path,
+    images: Images,
     *,
     systems: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
     limit: int | None = None,
+    crop: int | None = None,
     sample_ids: Collection[str] | None = None,
     seed: int = 0,
 ) -> tuple[Task, tuple[str, ...], Listing]:
@@ -72,15 +73,17 @@ def plan(
         BackendMissingError: a metric or a data set that is not on this disk.
     """
     task = suite if isinstance(suite, Task) else load_suite(suite)
-    chosen = tuple(dict.fromkeys(systems or task.systems))
+    chosen = expanded(systems or task.systems)
     if "full-reference" in task.scorers and "untouched" not in chosen:
         chosen = ("untouched", *chosen)
     for name in chosen:
         build(name)
     check_metrics(task.scorers, metrics or ())
-    listing = specs(task, images, seed=seed, limit=limit, sample_ids=sample_ids or None)
+    listing = specs(task, images, seed=seed, limit=limit, crop=crop, sample_ids=sample_ids or None)
     if not listing.samples:
-        raise UsageError(f"no samples for {task.key} in {images}{_asked(sample_ids)}")
+        raise UsageError(
+            f"no samples for {task.key} in {', '.join(places(images))}{_asked(sample_ids)}"
+        )
     return task, chosen, listing
 
 
@@ -90,12 +93,13 @@ def _asked(sample_ids: Collection[str] | None) -> str:
 
 def run_suite(
     suite: str | Path | Task,
-    images: str | Path,
+    images: Images,
     out: str | Path,
     *,
     systems: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
     limit: int | None = None,
+    crop: int | None = None,
     sample_ids: Collection[str] | None = None,
     seed: int = 0,
     workers: int | None = None,
@@ -110,11 +114,12 @@ def run_suite(
 
     Args:
         suite: name of a suite, a YAML file, or a task.
-        images: folder, manifest, or `hf:` data set; see `conservator.evals.datasets`.
+        images: folder, manifest, or `hf:` data set, or several; see `conservator.evals.datasets`.
         out: run folder; must be new or empty.
         systems: instead of the suite's; see `conservator.evals.systems`.
         metrics: only these; by default all that run offline.
-        limit: pictures a row.
+        limit: pictures a row and folder.
+        crop: only the centre of each picture, so many px a side.
         sample_ids: only these samples.
         seed: of degradations and systems.
         workers: processes; by default one a core as far as memory reaches.
@@ -135,6 +140,7 @@ def run_suite(
         systems=systems,
         metrics=metrics,
         limit=limit,
+        crop=crop,
         sample_ids=sample_ids,
         seed=seed,
     )
@@ -143,11 +149,12 @@ def run_suite(
         _clear(folder)
     config = {
         "task": task.model_dump(mode="json"),
-        "images": str(images) if str(images).startswith("hf:") else str(Path(images).absolute()),
+        "images": [w if w.startswith("hf:") else str(Path(w).absolute()) for w in places(images)],
         "systems": list(chosen),
         "scorers": list(task.scorers),
         "metrics": list(metrics) if metrics else None,
         "limit": limit,
+        "crop": crop,
         "sample_ids": sorted(sample_ids) if sample_ids else None,
         "seed": seed,
         "seconds": seconds or task.seconds_per_answer,
@@ -177,6 +184,7 @@ def resume_run(
         config["images"],
         seed=config["seed"],
         limit=config["limit"],
+        crop=config.get("crop"),
         sample_ids=config["sample_ids"],
     )
     # What is measured from now on is measured by this version.
@@ -248,6 +256,9 @@ def _digest(spec: SampleSpec, system: str, config: Mapping[str, Any], fingerprin
     if spec.digest:
         # The bytes say what the picture is; where it lies may change between sessions.
         del data["picture"], data["reference"]
+    if not spec.crop:
+        # As before there were crops, so that what is done stays done.
+        del data["crop"]
     keys = ("scorers", "metrics", "seed", "seconds", "threads")
     text = json.dumps([data, system, {key: config[key] for key in keys}, fingerprint])
     return hashlib.sha256(text.encode()).hexdigest()[:32]

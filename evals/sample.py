@@ -35,6 +35,7 @@ class SampleSpec(BaseModel):
             `picture`, or nobody knows.
         recipe: "" for pairs and real photos.
         enlarge: bring a picture that the recipe made smaller back to its size.
+        crop: only the centre, so many px a side, of the clean picture, before anything else; 0 is the whole.
         seed: of the recipe's draws: made of the run's seed, the row and the file name, so that adding a file changes no other.
         truth: kind -> parameter for pairs and real photos.
         digest: sha256 of the bytes of `picture` and `reference`; "" when a file could not be read.
@@ -49,6 +50,7 @@ class SampleSpec(BaseModel):
     reference: str = ""
     recipe: str = ""
     enlarge: bool = False
+    crop: int = 0
     seed: int = 0
     truth: Mapping[str, float] = {}
     digest: str = ""

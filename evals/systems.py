@@ -12,6 +12,7 @@ A system is written `NAME` or `NAME:option=value,option=value`:
   guide another picture; `weights=` a file in place of the shipped weights, for trials; `configuration=` another than `compact`, such as
   LM4LV's `mae-r`, its autoencoder alone; of SPIRE `semantic=` own or other, the caption of the picture or of another one (from the
   folder's manifest.csv), and `steps=`, `guidance=`, `fidelity=`, `start=` as in its `Sampling`.
+- `each-restorer`: every restorer that is ready, called once, a system each; with the options of one, such as `text=inspected`.
 - `inspected`: one `llmra` call on what the inspection found, nothing judged.
 - `fixed-order`, `random-order`: for each kind found the restorer that measured best, one after the other, in the policy's order
   or in a seeded random one, nothing judged.
@@ -19,8 +20,8 @@ A system is written `NAME` or `NAME:option=value,option=value`:
   `experience=` auto, none or a file.
 - `instruments`, `vlm`, `instruments+vlm`: no picture, only what the instruments, a vision-language model, or both say is wrong;
   `model=` names the model as `vlm=` does.
-- `classical`, `oracle`: led by the ground truth, so ceilings and not methods: the calls that gain most PSNR, among the
-  classical tools or among all restorers, most gain first or in the policy's order, whichever ends better.
+- `classical`, `oracle`: led by the ground truth, so ceilings and not methods. Told the true kinds and strengths, they try the
+  calls of the classical tools, or of all ready restorers, and keep what comes nearest to the clean picture in PSNR: see `conservator.evals.ceiling`.
 - `command:PROGRAM {in} {out}`: any program; it reads one file and writes another.
 """
 
@@ -30,17 +31,17 @@ import random
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 
+from conservator.evals.calling import called
+from conservator.evals.ceiling import ceiling
 from conservator.evals.drawing import Mode, drawn_in, mode_of
-from conservator.evals.fidelity import psnr, sized_as
 from conservator.evals.guidance import absent_kind, misguided
 from conservator.evals.perceivers import (
     Perceiver,
@@ -49,7 +50,7 @@ from conservator.evals.perceivers import (
     instruments_report,
     opened_vlm,
 )
-from conservator.evals.sample import Answer, Image, Sample
+from conservator.evals.sample import Answer, Sample
 from conservator.policies.cases import Condition
 from conservator.policies.ordering import in_treatment_order
 from conservator.policies.preferences import load_preferences
@@ -71,7 +72,10 @@ if TYPE_CHECKING:
 
     from conservator.restorers.card import RestorerCard
 
-__all__ = ["NAMES", "System", "build"]
+__all__ = ["EACH", "NAMES", "System", "build", "expanded"]
+
+EACH = "each-restorer"
+"""Stands for every restorer that is ready."""
 
 
 class System(Protocol):
@@ -195,6 +199,20 @@ def build(text: str) -> System:
     return system
 
 
+def expanded(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of systems, each once, with the restorers in the place of `each-restorer`."""
+    found: list[str] = []
+    for name in names:
+        head, colon, options = name.strip().partition(":")
+        if head == EACH:
+            # A checkpoint of the user's treats what nobody knows, and needs a file.
+            known = [restorer for restorer, card in _ready().items() if card.treats]
+            found += [f"{restorer}{colon}{options}" for restorer in known]
+        else:
+            found.append(name)
+    return tuple(dict.fromkeys(found))
+
+
 NAMES = (
     "untouched",
     "inspected",
@@ -239,14 +257,16 @@ def _named(name: str, options: dict[str, str]) -> System:
             tools = _ready("classical-")
             match options.pop("text", "true"):
                 case "true":
-                    return _Plain(partial(_ceiling, tuple(tools)))
+                    return _Plain(partial(ceiling, tuple(tools)))
                 case "inspected":
                     return _Plain(partial(_in_order, cards=tools))
             raise UsageError("system classical: text is true or inspected")
         case "oracle":
-            return _Plain(partial(_ceiling, tuple(_ready())), ("llmra",))
+            return _Plain(partial(ceiling, tuple(_ready())), ("llmra",))
+    if name == EACH:
+        raise UsageError(f"{EACH} stands for several systems; a run takes it, not one answer")
     if name not in catalog.cards():
-        raise UnknownNameError("system", name, [*NAMES, *catalog.cards()])
+        raise UnknownNameError("system", name, [*NAMES, EACH, *catalog.cards()])
     return _once(name, options)
 
 
@@ -313,7 +333,7 @@ def _once(restorer: str, options: dict[str, str]) -> System:
         elif mode != Mode():
             image = drawn_in(mode, sample, prompt, seed=seed, weights=weights, configuration=size)
         else:
-            image = _call(restorer, sample.degraded, prompt, seed, weights, size)
+            image = called(restorer, sample.degraded, prompt, seed, weights, size)
         return Answer(image=image, tools=1, details=details)
 
     return _Plain(work, () if weights or size != "compact" else (restorer,))
@@ -373,25 +393,11 @@ def _strengthened(prompt: RestorationPrompt, factor: float) -> RestorationPrompt
     return prompt.model_copy(update={"degradations": asked})
 
 
-def _call(
-    restorer: str,
-    image: Image,
-    prompt: RestorationPrompt,
-    seed: int = 0,
-    weights: str = "",
-    size: str = "compact",
-) -> Image:
-    x = torch.from_numpy(np.array(image, np.float32)).permute(2, 0, 1)[None]
-    loaded = catalog.load(restorer, size, weights_path=weights or None)
-    y = loaded.restore(x, prompt, seed=seed).image
-    return np.ascontiguousarray(y[0].permute(1, 2, 0).numpy())
-
-
 def _warm(restorer: str) -> None:
     card = catalog.card(restorer)
     kinds = card.treats or (Kind.NOISE,)
     prompt = RestorationPrompt(degradations={kinds[0]: value_of(kinds[0], Level.LOW)})
-    _call(restorer, np.full((64, 64, 3), 0.5, np.float32), prompt)
+    called(restorer, np.full((64, 64, 3), 0.5, np.float32), prompt)
 
 
 # ── several calls, nothing judged ───────────────────────────────────────────
@@ -414,71 +420,11 @@ def _in_order(
         if not ranked:
             continue
         name = ranked[0].restorer
-        image = _call(
+        image = called(
             name, image, RestorationPrompt(degradations={kind: prompt.degradations[kind]}), seed
         )
         steps.append(f"{name}({kind.value}={prompt.degradations[kind]:.4g})")
     return Answer(image=image, tools=len(steps), details={"steps": steps})
-
-
-# ── ceilings ────────────────────────────────────────────────────────────────
-def _ceiling(restorers: tuple[str, ...], sample: Sample, seed: int) -> Answer:
-    """The better of two climbs: whatever gains most first, and kind after kind in the policy's order.
-
-    Each goes wrong alone: light gains most, but noise is easier to take off before it is brightened.
-    """
-    if sample.clean is None or sample.truth is None:
-        raise PromptError(f"no ground truth for {sample.spec.picture}; a ceiling needs one")
-    clean, true = sample.clean, sample.truth.degradations
-    climb = partial(_climbed, restorers, clean, seed)
-    best = climb(_Path(sample.degraded), true)
-    if len(true) > 1:
-        path = _Path(sample.degraded)
-        for kind in in_treatment_order(true):
-            path = climb(path, {kind: true[kind]})
-        best = max(best, path, key=lambda p: psnr(sized_as(p.image, clean), clean))
-    return Answer(image=best.image, tools=len(best.steps), details={"steps": list(best.steps)})
-
-
-@dataclass(frozen=True)
-class _Path:
-    """A picture, and the calls that led to it."""
-
-    image: Image
-    steps: tuple[str, ...] = ()
-
-
-def _climbed(
-    restorers: tuple[str, ...], clean: Image, seed: int, path: _Path, kinds: Mapping[Kind, float]
-) -> _Path:
-    """From a picture on, each step the call that gains most PSNR, until none gains or no kind is left."""
-    left, best = dict(kinds), psnr(sized_as(path.image, clean), clean)
-    while left:
-        tried: list[tuple[float, Image, str, dict[Kind, float]]] = []
-        for name, asked in _calls(restorers, left):
-            result = _call(name, path.image, RestorationPrompt(degradations=asked), seed)
-            tried.append((psnr(sized_as(result, clean), clean), result, name, asked))
-        score, result, name, asked = max(tried, key=lambda t: t[0], default=(0.0, clean, "", {}))
-        if score <= best:
-            break
-        said = ",".join(f"{kind.value}={value:.4g}" for kind, value in asked.items())
-        path, best = _Path(result, (*path.steps, f"{name}({said})")), score
-        left = {kind: value for kind, value in left.items() if kind not in asked}
-    return path
-
-
-def _calls(
-    restorers: Iterable[str], left: Mapping[Kind, float]
-) -> Iterable[tuple[str, dict[Kind, float]]]:
-    for name in restorers:
-        card = catalog.card(name)
-        if not card.treats:
-            continue  # a checkpoint of the user's: what it treats is not known
-        kinds = [kind for kind in left if kind in card.treats]
-        for kind in kinds:
-            yield name, {kind: left[kind]}
-        if len(kinds) > 1 and card.prompt_style != "parameters":
-            yield name, {kind: left[kind] for kind in kinds}
 
 
 # ── other people's programs ─────────────────────────────────────────────────

@@ -14,6 +14,7 @@ from conservator.evals.task import Task
 __all__ = [
     "costs_table",
     "failures_table",
+    "groups_tables",
     "is_ceiling",
     "line_of",
     "markdown",
@@ -43,6 +44,7 @@ def markdown(summary: Mapping[str, Any], task: Task, metrics: Sequence[str] | No
     own = list(metrics) if metrics else _default_metrics(summary, task)
     tables = [
         systems_table(summary),
+        *groups_tables(summary),
         costs_table(summary),
         *(metric_table(summary, task, metric) for metric in own),
         *([] if metrics else [metrics_table(summary, own)]),
@@ -141,9 +143,34 @@ def systems_table(summary: Mapping[str, Any]) -> Table:
     return Table("Systems", "system", columns, tuple(lines), note)
 
 
+def groups_tables(summary: Mapping[str, Any]) -> list[Table]:
+    """Systems x groups: what was gained, how often harm was done, and the share of the oracle's gain; none without groups."""
+    if not summary["groups"]:
+        return []
+    primary = summary["primary"]
+    tables = []
+    for title, key in (
+        (f"Gain in {primary} by group", "gain"),
+        ("Made worse, by group", "worsening_rate"),
+        ("Share of the oracle's gain, by group", "share_of_oracle_gain"),
+    ):
+        lines = []
+        for system in summary["systems"]:
+            found = [
+                *(line_of(summary, system, "groups", g).get(key) for g in summary["groups"]),
+                line_of(summary, system, OVERALL, OVERALL).get(key),
+            ]
+            cells = [_estimate(f, primary) if key == "gain" else _percent(f) for f in found]
+            if any(found):
+                lines.append(Line(system, tuple(cells)))
+        if lines:
+            tables.append(Table(title, "system", (*summary["groups"], "all rows"), tuple(lines)))
+    return tables
+
+
 def costs_table(summary: Mapping[str, Any]) -> Table:
     """What an answer of each system cost."""
-    columns = ("s", "median s", "CPU s", "peak MB", "tools", "VLM calls", "tokens")
+    columns = ("s", "median s", "CPU s", "peak MB", "tools", "median tools", "VLM calls", "tokens")
     lines = []
     for system, cost in summary["cost"].items():
         if cost["n"]:
@@ -153,6 +180,7 @@ def costs_table(summary: Mapping[str, Any]) -> Table:
                 f"{cost['cpu_seconds']['mean']:.2f}",
                 f"{cost['peak_mb']:.0f}",
                 f"{cost['tools']['mean']:.2f}",
+                f"{cost['tools']['median']:g}",
                 f"{cost['vlm_calls']['mean']:.2f}",
                 f"{cost['tokens']['mean']:.0f}",
             )
@@ -267,7 +295,11 @@ def _estimate(found: Mapping[str, Any] | None, metric: str) -> Cell:
 
 
 def _percent(found: Mapping[str, Any] | None) -> Cell:
-    return Cell("-") if found is None else Cell(f"{100 * found['mean']:.0f} %")
+    if found is None:
+        return Cell("-")
+    low, high = found["low"], found["high"]
+    ends = "" if low is None else f"[{100 * low:.0f}, {100 * high:.0f}]"
+    return Cell(f"{100 * found['mean']:.0f} %", ends)
 
 
 def _seen(figures: Mapping[str, Any], column: str) -> Cell:

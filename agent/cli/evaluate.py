@@ -51,12 +51,19 @@ def evaluate() -> None:
     "--images",
     metavar="DIR",
     required=True,
-    help="Folder of pictures or of pairs, a CSV or Parquet manifest, or hf:NAME.",
+    multiple=True,
+    help="Folder of pictures or of pairs, a CSV or Parquet manifest, or hf:NAME. Give several to measure them together.",
 )
 @click.option("-o", "--out", metavar="RUN", type=PATH, help="Run folder, new or empty.")
 @systems_option("Instead of the suite's.")
 @metrics_option("Only these metrics.")
-@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Pictures a row.")
+@click.option("--limit", metavar="N", type=click.IntRange(min=1), help="Pictures a row and folder.")
+@click.option(
+    "--crop",
+    metavar="PX",
+    type=click.IntRange(min=8),
+    help="Only the centre of each picture, so many px a side.",
+)
 @click.option("--sample-id", "sample_ids", metavar="ID", multiple=True, help="Only these samples.")
 @seed_option
 @workers_option
@@ -90,11 +97,12 @@ def evaluate() -> None:
 @json_option
 def run(
     suite: str,
-    images: str,
+    images: tuple[str, ...],
     out: Path | None,
     systems: tuple[str, ...],
     metrics: tuple[str, ...],
     limit: int | None,
+    crop: int | None,
     sample_ids: tuple[str, ...],
     seed: int,
     workers: int | None,
@@ -117,6 +125,7 @@ def run(
             systems=systems,
             metrics=metrics,
             limit=limit,
+            crop=crop,
             sample_ids=sample_ids,
             seed=seed,
         )
@@ -145,6 +154,7 @@ def run(
         systems=systems,
         metrics=metrics,
         limit=limit,
+        crop=crop,
         sample_ids=sample_ids,
         seed=seed,
         workers=workers,

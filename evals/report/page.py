@@ -21,6 +21,7 @@ from conservator.evals.summary import OVERALL, UNTOUCHED, gains
 from conservator.evals.tables import (
     costs_table,
     failures_table,
+    groups_tables,
     is_ceiling,
     metric_table,
     metrics_table,
@@ -74,7 +75,16 @@ def report_page(run: RunFolder, records: Sequence[AnswerRecord], summary: Data, 
         summary=summary,
         wall=_wall(summary),
         facts=_facts(summary, config),
-        results=[t for t in (systems_table(summary), first, costs_table(summary)) if t.lines],
+        results=[
+            table
+            for table in (
+                systems_table(summary),
+                *groups_tables(summary),
+                first,
+                costs_table(summary),
+            )
+            if table.lines
+        ],
         source=task.source if task.published else "",
         plots=_plots(records, summary),
         cases=cases,

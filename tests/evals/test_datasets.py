@@ -96,6 +96,60 @@ def test_digest_follows_the_bytes(clean: Path) -> None:
     assert before[1].digest == after[1].digest
 
 
+def test_several_places_are_measured_together(clean: Path, tmp_path: Path) -> None:
+    other = tmp_path / "deeper" / "clean"
+    shutil.copytree(clean, other)
+    (other / "img2.png").unlink()
+    listed = specs(task(NOISE), [clean, other]).samples
+    assert [s.sample_id for s in listed] == [
+        *("noise/clean/img1", "noise/clean/img2", "noise/clean/img10"),
+        *("noise/clean-2/img1", "noise/clean-2/img10"),
+    ]
+    # Each is degraded as if it were measured alone.
+    alone = {
+        s.picture: s.seed for place in (clean, other) for s in specs(task(NOISE), place).samples
+    }
+    assert {s.picture: s.seed for s in listed} == alone
+    first = specs(task(NOISE), [clean, other], limit=1).samples
+    assert [s.sample_id for s in first] == ["noise/clean/img1", "noise/clean-2/img1"]
+    for wrong in ([], [clean, clean]):
+        with pytest.raises(UsageError, match="each once"):
+            specs(task(NOISE), wrong)
+
+
+def test_a_crop_is_the_centre_of_the_clean_picture(clean: Path, scratch: Path) -> None:
+    (spec, *_) = specs(task(NOISE), clean, crop=32).samples
+    sample = materialise(spec, scratch)
+    whole = materialise(spec.model_copy(update={"crop": 0}), scratch / "whole")
+    assert sample.clean is not None and whole.clean is not None
+    assert whole.clean.shape == (48, 64, 3)
+    assert np.array_equal(sample.clean, whole.clean[8:40, 16:48])
+    assert sample.degraded.shape == (32, 32, 3)
+    assert sample.path.parent == scratch
+    assert np.array_equal(np.asarray(Image.open(sample.path)) / np.float32(255), sample.degraded)
+    # A side that is shorter stays; the picture begins on a block of JPEG.
+    wide = materialise(spec.model_copy(update={"crop": 50}), scratch / "wide")
+    assert wide.clean is not None
+    assert np.array_equal(wide.clean, whole.clean[:, :50])
+    with pytest.raises(UsageError, match="crop 3"):
+        specs(task(NOISE), clean, crop=3)
+
+
+def test_a_crop_of_what_no_recipe_degrades(clean: Path, tmp_path: Path, scratch: Path) -> None:
+    kept = materialise(specs(load_suite("clean-unchanged"), clean, crop=32).samples[0], scratch)
+    assert kept.clean is not None and kept.clean.shape == (32, 32, 3)
+    assert np.array_equal(kept.degraded, kept.clean)
+    assert np.array_equal(np.asarray(Image.open(kept.path)) / np.float32(255), kept.degraded)
+    folder = pairs(tmp_path / "set", ("lq", "gt"), {"a.png": "a.png"})
+    photo(width=128, height=96).save(folder / "gt" / "a.png")
+    (spec,) = specs(PAIRS, folder, crop=33).samples
+    pair = materialise(spec, scratch)
+    whole = materialise(spec.model_copy(update={"crop": 0}), scratch / "whole")
+    assert pair.clean is not None and whole.clean is not None
+    assert np.array_equal(pair.degraded, whole.degraded[16:32, 24:40])
+    assert np.array_equal(pair.clean, whole.clean[32:64, 48:80])
+
+
 def huge_header(path: Path) -> None:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return (

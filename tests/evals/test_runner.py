@@ -19,6 +19,7 @@ from skimage import data
 
 from conservator.evals import Row, Task, resume_run, run_suite
 from conservator.evals.log import RunFolder
+from conservator.evals.run_pictures import RunPictures
 from conservator.restorers.errors import UnknownNameError, UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -151,6 +152,32 @@ def test_only_what_changed_is_done_again(images: Path, tmp_path: Path) -> None:
     assert keys(out)[len(first) :] == [("noise/1", "untouched"), ("jpeg/1", "untouched")]
     assert len(changed.records) == len(again.records) == 6
     assert changed.summary["systems"] != again.summary["systems"]
+
+
+def test_crops_of_several_folders_in_one_run(images: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    Image.fromarray(data.coffee()[:96, :128]).save(other / "0.png")
+    out, systems = tmp_path / "run", ["untouched", "classical-dct"]
+    run = run_suite(
+        TASK, [images, other], out, crop=64, metrics=["psnr"], workers=1, systems=systems
+    )
+    assert not run.failed
+    assert {r.sample_id for r in run.records if r.row == "noise"} == {
+        *("noise/images/0", "noise/images/1", "noise/images/2", "noise/other/0"),
+    }
+    kept = sorted((out / "images").rglob("degraded.png"))
+    assert len(kept) == 8
+    for path in kept:
+        with Image.open(path) as picture:
+            assert picture.size == (64, 64)
+    before = keys(out)
+    assert not resume_run(out, workers=1).failed
+    assert keys(out) == before
+    pictures = RunPictures(RunFolder.open(out), ["noise/other/0"])
+    reference = pictures.reference_pixels("noise/other/0")
+    assert reference is not None
+    assert np.array_equal(np.round(reference * 255), data.coffee()[16:80, 32:96])
 
 
 def test_out_of_time_and_out_of_luck_are_outcomes(images: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from conservator.evals.scorers import FAMILIES
-from conservator.evals.systems import build
+from conservator.evals.systems import build, expanded
 from conservator.evals.task import SUITES, load_suite, suite_names
 from conservator.restorers.degradations.recipe import Recipe, named_recipes
 from conservator.restorers.degradations.vocabulary import PARAMETERS, Kind, Level, value_of
@@ -37,7 +37,7 @@ def test_a_suite_is_whole(name: str) -> None:
     assert task.id == name
     assert task.systems[0] == ("instruments" if name == "perception" else "untouched")
     assert set(task.scorers) <= set(FAMILIES)
-    for system in task.systems:
+    for system in expanded(task.systems):
         build(system)
     for row in task.rows:
         assert set(row.truth) <= {kind.value for kind in Kind}

@@ -8,7 +8,13 @@ from conservator.evals.metric import arrow, decimals, higher_is_better, written
 from conservator.evals.sample import AnswerRecord, Cost
 from conservator.evals.scorers import FULL_REFERENCE, NO_REFERENCE
 from conservator.evals.summary import gains, lines_of, summarise, without_cost
-from conservator.evals.tables import markdown, metric_table, systems_table
+from conservator.evals.tables import (
+    costs_table,
+    groups_tables,
+    markdown,
+    metric_table,
+    systems_table,
+)
 from conservator.evals.task import Task
 
 TASK = Task.model_validate(
@@ -196,6 +202,37 @@ def test_tables_mark_the_best_but_no_ceiling_and_show_papers() -> None:
     assert systems["agent"][3] == "28 %"
     rows = [line for line in table.markdown().splitlines() if line.startswith("|")]
     assert len({len(row) for row in rows}) == 1
+
+
+def test_groups_have_their_gain_harm_and_share() -> None:
+    summary = summarise(records(), TASK, {"systems": list(SYSTEMS)})
+    gain, worse, share = groups_tables(summary)
+    assert gain.columns == worse.columns == share.columns == ("G", "all rows")
+    assert [line.name for line in share.lines] == ["agent", "oracle"]
+    assert [cell.text for cell in gain.lines[0].cells] == ["1.25", "1.17"]
+    assert [cell.text for cell in worse.lines[0].cells] == ["42 %", "28 %"]
+    agent, oracle = share.lines
+    assert agent.cells[0].text == "15 %"
+    low, high = (float(x) for x in agent.cells[0].note.strip("[]").split(","))
+    assert low < 15 < high
+    assert [cell.text for cell in oracle.cells] == ["100 %", "100 %"]
+    assert all(table.title in markdown(summary, TASK) for table in (gain, worse, share))
+    loose = TASK.model_copy(
+        update={"rows": [row.model_copy(update={"group": ""}) for row in TASK.rows]}
+    )
+    ungrouped = [record.model_copy(update={"group": ""}) for record in records()]
+    assert groups_tables(summarise(ungrouped, loose)) == []
+
+
+def test_the_median_of_tool_calls_is_shown() -> None:
+    made = [
+        r.model_copy(update={"cost": Cost(tools=9)}) if r.key == ("c/1", "agent") else r
+        for r in records()
+    ]
+    table = costs_table(summarise(made, TASK))
+    agent = next(line for line in table.lines if line.name == "agent")
+    cells = dict(zip(table.columns, agent.cells, strict=True))
+    assert (cells["tools"].text, cells["median tools"].text) == ("2.33", "1")
 
 
 def test_who_missed_a_sample_is_not_the_best() -> None:

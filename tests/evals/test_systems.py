@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from skimage import data
 
+from conservator.evals.calling import called
+from conservator.evals.ceiling import ceiling
 from conservator.evals.fidelity import fidelity, sized_as
 from conservator.evals.sample import Sample, SampleSpec
-from conservator.evals.systems import build
+from conservator.evals.systems import NAMES, build, expanded
 from conservator.restorers.degradations.vocabulary import Kind
 from conservator.restorers.errors import (
     PromptError,
@@ -79,6 +81,66 @@ def test_the_oracle_is_at_least_as_good_as_each_call(sample: Sample) -> None:
     steps = build("oracle").answer(sample, seed=0, seconds=60).details["steps"]
     assert steps
     assert all("noise=25" in step for step in steps)
+
+
+def test_the_ceiling_is_the_best_of_every_order(sample: Sample) -> None:
+    """Two tools of a kind each, so that all treatments can be gone through by hand."""
+    assert sample.clean is not None
+    dark = np.round(sample.degraded * 0.6 * 255).astype(np.float32) / 255
+    truth = {Kind.NOISE: 20.0, Kind.LOW_LIGHT: 0.8}
+    both = Sample(
+        sample.spec, dark, sample.clean, RestorationPrompt(degradations=truth), sample.path
+    )
+    tools = {
+        "classical-dct": Kind.NOISE,
+        "classical-bilateral": Kind.NOISE,
+        "classical-gamma": Kind.LOW_LIGHT,
+    }
+
+    def after(*names: str) -> float:
+        image = dark
+        for name in names:
+            kind = tools[name]
+            image = called(name, image, RestorationPrompt(degradations={kind: truth[kind]}))
+        assert sample.clean is not None
+        return fidelity(image, sample.clean).psnr
+
+    reached = [after(), *(after(one) for one in tools)]
+    reached += [after(one, two) for one in tools for two in tools if tools[one] is not tools[two]]
+    found = ceiling(tuple(tools), both, 0)
+    assert found.image is not None
+    assert fidelity(found.image, sample.clean).psnr == pytest.approx(max(reached), abs=1e-6)
+    assert found.tools == len(found.details["steps"]) == 2
+
+
+def test_each_restorer_stands_for_all_that_are_ready() -> None:
+    names = expanded(["untouched", "each-restorer:text=inspected", "llmra:text=inspected"])
+    assert names[:2] == ("untouched", "llmra:text=inspected")
+    assert len(names) == len(set(names)) > 12
+    assert "classical-dct:text=inspected" in names
+    assert not any(name.startswith("community") for name in names)
+    for name in names:
+        build(name)
+    assert expanded(["agent", "oracle", "agent"]) == ("agent", "oracle")
+    with pytest.raises(UsageError, match="stands for several"):
+        build("each-restorer")
+    assert "each-restorer" not in NAMES
+
+
+def test_a_random_order_is_of_the_seed(sample: Sample) -> None:
+    assert sample.clean is not None
+    dark = np.round(sample.degraded * 0.45 * 255).astype(np.float32) / 255
+    both = Sample(sample.spec, dark, sample.clean, sample.truth, sample.path)
+    orders = {
+        tuple(build("random-order").answer(both, seed=seed, seconds=60).details["steps"])
+        for seed in range(6)
+    }
+    assert len({len(order) for order in orders}) == 1
+    assert len(orders) > 1
+    kinds = [sorted(step.partition("(")[2].partition("=")[0] for step in o) for o in orders]
+    assert all(found == kinds[0] for found in kinds)
+    fixed = build("fixed-order").answer(both, seed=0, seconds=60).details["steps"]
+    assert fixed == build("fixed-order").answer(both, seed=5, seconds=60).details["steps"]
 
 
 def test_a_ceiling_takes_noise_off_before_it_brightens(sample: Sample) -> None:
