@@ -19,6 +19,7 @@ from conservator.agent.cli.options import (
     PATH,
     SEED,
     Command,
+    contract_options,
     device_option,
     output_option,
     overwrite_option,
@@ -45,6 +46,7 @@ __all__ = ["chat"]
     metavar="NAME",
     help="A policy (see `conservator policies`) or a YAML file. Default: balanced.",
 )
+@contract_options
 @click.option(
     "--run-dir",
     metavar="DIR",
@@ -60,6 +62,12 @@ def chat(
     picture: Path | None,
     output: Path | None,
     policy: str | None,
+    experience: str | None,
+    targets: tuple[str, ...],
+    protect: tuple[str, ...],
+    keep: tuple[str, ...],
+    max_seconds: float | None,
+    max_tools: int | None,
     run_dir: Path | None,
     vlm: str,
     approve: str,
@@ -72,6 +80,9 @@ def chat(
     One line at a time, typed or piped (conservator chat photo.jpg -o out.jpg < lines.txt): `restore` looks and treats what
     needs it; anything else is what you say about the picture ("too dark", "keep the grain", "less on the left half") or a
     command: undo, redo, tree, go, branch, compare, why, save, satisfied, help, quit.
+
+    Targets, limits and what to keep are for `restore`, and your words come before them; what is protected stays as it came in
+    whatever is said. A session that goes on keeps those that are not given anew.
 
     Paths of written files go to stdout, everything else to stderr. The input stays as it is. Ctrl-C stops a turn, Ctrl-D
     ends; the session is kept. When a line fails, the others are done all the same, and the exit code is the last
@@ -88,6 +99,12 @@ def chat(
         session = open_session(
             picture,
             policy=policy,
+            experience=experience,
+            targets=",".join(targets) if targets else None,
+            protect=protect or None,
+            keep=keep or None,
+            max_seconds=max_seconds,
+            max_tools=max_tools,
             seed=seed,
             output=output,
             overwrite=overwrite,

@@ -15,6 +15,7 @@ __all__ = [
     "SEED",
     "Command",
     "above",
+    "contract_options",
     "device_name",
     "device_option",
     "fail_on_error_option",
@@ -94,6 +95,55 @@ def device_option(function: _F) -> _F:
         callback=device_name,
         help="Where networks compute: auto, cpu, cuda, cuda:1. Default: CONSERVATOR_DEVICE or auto.",
     )(function)
+
+
+def contract_options(function: _F) -> _F:
+    """`--experience`, `--target`, `--protect`, `--keep`, `--max-seconds` and `--max-tools`."""
+    for option in reversed(
+        (
+            click.option(
+                "--experience",
+                metavar="WHICH",
+                help="Learned experience that orders what is tried: auto, none or a file (see `conservator policy`). "
+                "Default: CONSERVATOR_EXPERIENCE, else the policy's.",
+            ),
+            click.option(
+                "--target",
+                "targets",
+                metavar="LIST",
+                multiple=True,
+                help="Quality targets, e.g. noise<=low,jpeg<=low,ssim_to_input>=0.8,piqe-=5. Default: the policy's.",
+            ),
+            click.option(
+                "--protect",
+                metavar="PLACE",
+                multiple=True,
+                help="A part that comes back as it came in: x,y,w,h in px or %, a place in words (the sky, left half), face "
+                "(larger frontal ones; about half are found) or text (printed lines; most are found).",
+            ),
+            click.option(
+                "--keep",
+                metavar="WHAT",
+                multiple=True,
+                help="What is wanted as it is: the grain, the bokeh, the colours, it dark, the fog, ...",
+            ),
+            click.option(
+                "--max-seconds",
+                metavar="S",
+                type=float,
+                callback=above(0),
+                help="Stop after so many seconds with the best so far.",
+            ),
+            click.option(
+                "--max-tools",
+                metavar="N",
+                type=click.IntRange(min=0),
+                help="Stop after so many restorer calls with the best so far.",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
 
 
 def vlm_option(function: _F) -> _F:

@@ -16,7 +16,7 @@ from conservator.agent.cli.interruption import stopping_on_interrupt
 from conservator.agent.cli.options import (
     PATH,
     Command,
-    above,
+    contract_options,
     device_option,
     json_option,
     output_option,
@@ -44,45 +44,7 @@ __all__ = ["code_of", "restore", "tell"]
     show_default=True,
     help="A policy (see `conservator policies`) or a YAML file.",
 )
-@click.option(
-    "--experience",
-    metavar="WHICH",
-    help="Learned experience that orders what is tried: auto, none or a file (see `conservator policy`). "
-    "Default: CONSERVATOR_EXPERIENCE, else the policy's.",
-)
-@click.option(
-    "--target",
-    "targets",
-    metavar="LIST",
-    multiple=True,
-    help="Quality targets, e.g. noise<=low,jpeg<=low,ssim_to_input>=0.8,piqe-=5. Default: the policy's.",
-)
-@click.option(
-    "--protect",
-    metavar="PLACE",
-    multiple=True,
-    help="A part that comes back as it came in: x,y,w,h in px or %, a place in words (the sky, left half), face (larger frontal "
-    "ones; about half are found) or text (printed lines; most are found).",
-)
-@click.option(
-    "--keep",
-    metavar="WHAT",
-    multiple=True,
-    help="What is wanted as it is: the grain, the bokeh, the colours, it dark, the fog, ...",
-)
-@click.option(
-    "--max-seconds",
-    metavar="S",
-    type=float,
-    callback=above(0),
-    help="Stop after so many seconds with the best so far.",
-)
-@click.option(
-    "--max-tools",
-    metavar="N",
-    type=click.IntRange(min=0),
-    help="Stop after so many restorer calls with the best so far.",
-)
+@contract_options
 @seed_option
 @click.option(
     "--run-dir",

@@ -15,6 +15,7 @@ from conservator.agent.sessions import RunFolder
 from conservator.restorers.errors import CancelledError
 from conservator.tools.image_io import Picture
 from conservator.tools.look import Pixels
+from conservator.tools.regions import Region, Shield
 
 __all__ = ["Making", "Product", "keys_of", "pinned"]
 
@@ -49,6 +50,8 @@ class Making:
     Attributes:
         picture: the input.
         folder: keeps the pictures.
+        protect: parts of the input that stay as they are after each step.
+        shield: over them; None where there are none.
         device: where restorers compute.
         cancel: looked at between tiles and steps.
         on_start: told of each restorer's call before it, with the step's number.
@@ -58,6 +61,8 @@ class Making:
 
     picture: Picture
     folder: RunFolder
+    protect: tuple[Region, ...]
+    shield: Shield | None
     device: str
     cancel: CancelSignal
     on_start: OnStart
@@ -81,7 +86,9 @@ class Making:
         results: dict[int, Made] = {}
         done: list[RecipeStep | MixStep] = []
         seconds = 0.0
-        for number, (step, key) in enumerate(zip(steps, keys_of(steps), strict=True), 1):
+        for number, (step, key) in enumerate(
+            zip(steps, keys_of(steps, self.protect), strict=True), 1
+        ):
             if self.cancel.asked():
                 raise CancelledError("the turn was cancelled; the session is as it was before it")
             there = made.get(key)
@@ -114,6 +121,7 @@ class Making:
             sources,
             self.picture,
             device=self.device,
+            shield=self.shield,
             cancel=self.cancel,
             on_progress=lambda done, total: self.on_progress(number, done, total),
         )
@@ -126,9 +134,11 @@ class Making:
         )
 
 
-def keys_of(steps: tuple[RecipeStep | MixStep, ...]) -> tuple[str, ...]:
-    """For each step the hash of what it does and of all that it works on."""
-    keys = {0: ""}
+def keys_of(
+    steps: tuple[RecipeStep | MixStep, ...], protect: tuple[Region, ...]
+) -> tuple[str, ...]:
+    """For each step the hash of what it does and of all that it works on, with what is protected."""
+    keys = {0: "".join(region.model_dump_json() for region in protect)}
     for number, step in enumerate(steps, 1):
         places = {"source", "under", "over", "rendered_prompt", "weights_sha256"}
         text = step.model_dump_json(exclude=places)
@@ -138,7 +148,9 @@ def keys_of(steps: tuple[RecipeStep | MixStep, ...]) -> tuple[str, ...]:
     return tuple(keys[number] for number in range(1, len(steps) + 1))
 
 
-def pinned(treatment: Treatment, made: Mapping[str, Made]) -> tuple[Treatment, dict[str, Made]]:
+def pinned(
+    treatment: Treatment, made: Mapping[str, Made], protect: tuple[Region, ...]
+) -> tuple[Treatment, dict[str, Made]]:
     """The treatment with what its restorers chose for themselves, and its pictures by their new keys.
 
     So a later wish changes the strength and nothing else: `classical-gamma` would take another curve for a little more light.
@@ -148,14 +160,14 @@ def pinned(treatment: Treatment, made: Mapping[str, Made]) -> tuple[Treatment, d
     def pin(node: Treatment) -> Treatment:
         if isinstance(node, Untouched):
             return node
-        there = made[keys_of(recipe_steps(node))[-1]]
+        there = made[keys_of(recipe_steps(node), protect)[-1]]
         if isinstance(node, Treat):
             chosen = there.configuration or node.configuration
             update = {"source": pin(node.source), "configuration": chosen}
         else:
             update = {"under": pin(node.under), "over": pin(node.over)}
         new: Treatment = node.model_copy(update=update)
-        kept[keys_of(recipe_steps(new))[-1]] = there
+        kept[keys_of(recipe_steps(new), protect)[-1]] = there
         return new
 
     return pin(treatment), kept

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from conservator.agent.approval import Approver, checked_approve
+from conservator.agent.dialogue.aims import aimed
 from conservator.agent.dialogue.session import Session
 from conservator.agent.dialogue.state import SessionState, holds_session, read_state, write_state
 from conservator.agent.dialogue.workshop import Workshop
@@ -16,6 +18,7 @@ from conservator.agent.sessions import RunFolder, RunRequest
 from conservator.agent.settings import Settings, load_settings
 from conservator.policies.budget import Budget
 from conservator.policies.preset import Preset, load_preset
+from conservator.policies.targets import Target
 from conservator.restorers.errors import OutputError, UsageError
 from conservator.tools.image_io import content_hash
 from conservator.tools.image_io.formats import target_format
@@ -30,6 +33,12 @@ def open_session(
     image: ImageLike | None = None,
     *,
     policy: str | Path | Preset | None = None,
+    experience: str | Path | None = None,
+    targets: str | Sequence[Target] | None = None,
+    protect: str | Sequence[str] | None = None,
+    keep: str | Sequence[str] | None = None,
+    max_seconds: float | None = None,
+    max_tools: int | None = None,
     seed: int | None = None,
     output: str | Path | None = None,
     overwrite: bool = False,
@@ -47,6 +56,12 @@ def open_session(
     Args:
         image: as in `restore`; may be left out where `run_dir` holds a session.
         policy: as in `restore`; by default `balanced`, or what the session began with.
+        experience: as in `restore`.
+        targets: as in `restore`; of the automatic runs. `session.aim` changes it later, as what follows.
+        protect: as in `restore`; these parts come back as they came in whatever is said.
+        keep: as in `restore`; of the automatic runs, as words come before it.
+        max_seconds: of each automatic run, as in `restore`.
+        max_tools: of each automatic run, as in `restore`.
         seed: for restorers that draw; by default 0, or what the session began with.
         output: where `session.save()` writes; by default beside an input that is a file.
         overwrite: let it replace an existing file, also the input.
@@ -75,7 +90,16 @@ def open_session(
             place, image, policy, seed, target, overwrite, device, vlm, settings
         )
         workshop.approve, workshop.approver = approve, approver
-        return Session(state, workshop, on_event=on_event, fresh=False)
+        session = Session(state, workshop, on_event=on_event, fresh=False)
+        if any(x is not None for x in (experience, targets, protect, keep, max_seconds, max_tools)):
+            session.aim(
+                experience=experience,
+                targets=targets,
+                protect=protect,
+                keep=keep,
+                budget=_budget(session.request.budget, max_seconds, max_tools),
+            )
+        return session
     if image is None:
         where = "" if place is None else f" and {str(place)!r} holds no session"
         raise UsageError(f"no photo was given{where}; give a photo, or the folder of a session")
@@ -89,13 +113,25 @@ def open_session(
         input=source,
         input_id=picture.sha256 or content_hash(picture.pixels),
         preset=preset,
-        budget=Budget(max_seconds=preset.max_seconds, max_tools=preset.max_tools),
+        budget=Budget(),
         seed=seed or 0,
         output=target,
         overwrite=overwrite,
         suffix=".png" if suffix is None else _writable(suffix.suffix),
         device=checked_device(device or settings.device),
         vlm=vlm_spec(vlm, settings),
+    )
+    own = Budget(max_seconds=preset.max_seconds, max_tools=preset.max_tools)
+    request = aimed(
+        request,
+        picture,
+        settings,
+        policy=preset,
+        experience=experience,
+        targets=targets,
+        protect=protect,
+        keep=keep,
+        budget=_budget(own, max_seconds, max_tools),
     )
     model = _model(vlm, request, settings)
     folder = _folder(place, target or source, settings)
@@ -119,7 +155,7 @@ def _again(
 ) -> tuple[SessionState, Workshop]:
     state = read_state(place)
     request = state.request
-    if policy is not None and load_preset(policy) != request.preset:
+    if policy is not None and not _same(load_preset(policy), request.preset):
         raise UsageError(
             f"the session began with policy {request.preset.name!r}; leave policy out, or begin a new session"
         )
@@ -143,6 +179,17 @@ def _again(
         state = write_state(folder, state.model_copy(update={"request": request}))
     model = _model(vlm, request, settings)
     return state, Workshop(request, picture, folder, settings, model)
+
+
+def _same(given: Preset, begun: Preset) -> bool:
+    """Whether a session began with this policy, whatever experience it was given."""
+    return given.model_copy(update={"experience": begun.experience}) == begun
+
+
+def _budget(own: Budget, max_seconds: float | None, max_tools: int | None) -> Budget:
+    given = {"max_seconds": max_seconds, "max_tools": max_tools}
+    changed = {name: value for name, value in given.items() if value is not None}
+    return Budget.model_validate({**own.model_dump(), **changed})
 
 
 def _check_output(target: Path, *, overwrite: bool) -> None:

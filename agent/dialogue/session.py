@@ -38,12 +38,14 @@ from conservator.agent.dialogue.wording import (
 from conservator.agent.dialogue.workshop import RUNS, Workshop, nobody
 from conservator.agent.events import OnEvent, TurnFinished, TurnStarted
 from conservator.agent.pictures import bitmap
+from conservator.agent.provenance import provenanced
 from conservator.agent.recipe import Recipe
 from conservator.agent.sessions import RunFolder, RunRequest
 from conservator.policies.acceptance import Measurement
 from conservator.policies.attempt import ORIGINAL
 from conservator.policies.budget import Budget
 from conservator.policies.preset import Preset
+from conservator.policies.targets import Target
 from conservator.restorers.degradations.vocabulary import ConditionReport, Kind
 from conservator.tools.compare import compare
 from conservator.tools.image_io import Picture
@@ -180,6 +182,7 @@ class Session:
             conservator=__version__,
             input_id=self._state.request.input_id,
             policy=self._state.request.preset.name,
+            protect=() if turn is None else turn.protect,
             steps=() if turn is None else turn.steps,
         )
 
@@ -197,17 +200,21 @@ class Session:
         self,
         *,
         policy: str | Path | Preset | None = None,
-        targets: str | None = None,
-        protect: Sequence[str] | None = None,
-        keep: Sequence[str] | None = None,
+        experience: str | Path | None = None,
+        targets: str | Sequence[Target] | None = None,
+        protect: str | Sequence[str] | None = None,
+        keep: str | Sequence[str] | None = None,
         budget: Budget | None = None,
         approve: str | None = None,
         approver: Approver | None = None,
     ) -> None:
         """Change what the next turns go by; what is left out stays. It is kept with the session, but for the approver.
 
+        What is protected stays as it came in whatever is done; the rest is for the automatic runs, as words come before it.
+
         Args:
             policy: as in `restore`.
+            experience: as in `restore`.
             targets: as in `restore`; "" for the policy's.
             protect: as in `restore`.
             keep: as in `restore`.
@@ -221,7 +228,12 @@ class Session:
         if approve is not None:
             self._shop.ask(approve, approver)
         request = self._shop.aimed(
-            policy=policy, targets=targets, protect=protect, keep=keep, budget=budget
+            policy=policy,
+            experience=experience,
+            targets=targets,
+            protect=protect,
+            keep=keep,
+            budget=budget,
         )
         self._keep(request=request)
 
@@ -256,6 +268,7 @@ class Session:
         treatment, product = self._made(treatment, made, name, signal)
         lines = [f"found: {found(result.before)}"]
         lines += new_calls(recipe_steps(self._treatment()), product.steps)
+        lines += [f"note: {note}" for note in result.notes]
         lines.append(f"{result.outcome.replace('_', ' ')}: {result.reason}")
         if left:
             lines.append(f"left as you set it: {listed(sorted(map(named, set(left))))}")
@@ -406,7 +419,7 @@ class Session:
             OutputError: the file exists, or cannot be written.
         """
         target = keep_picture(
-            self.picture,
+            provenanced(self.picture, self.recipe()),
             None if path is None else Path(path),
             overwrite=overwrite,
             request=self._state.request,
@@ -484,7 +497,7 @@ class Session:
         here = self.tree.here
         work = partial(self._shop.made, turn=name, parent=here, cancel=cancel, emit=self._emit)
         product = work(treatment, made)
-        treatment, made = pinned(treatment, product.made)
+        treatment, made = pinned(treatment, product.made, self._shop.protect)
         return treatment, work(treatment, made)
 
     def _grown(
@@ -520,6 +533,7 @@ class Session:
         turn = turn.model_copy(
             update={
                 "steps": product.steps,
+                "protect": self._shop.protect,
                 "artifact": product.artifact,
                 "measurement": new,
                 "verdict": verdict,

@@ -62,6 +62,7 @@ class Turn(_Data):
         words: as the user said them; for `restore` what was said while it ran.
         wishes: how they were read.
         decided_by: who read them, or planned the run's steps.
+        protect: parts that stay as they came in after each step.
         treatment: what leads from the untouched input to the picture.
         steps: the same as it was carried out, with rendered prompts and weight hashes.
         artifact: content hash of the picture in the session's folder; "" for the input as it is.
@@ -78,6 +79,7 @@ class Turn(_Data):
     words: str = ""
     wishes: tuple[Wish, ...] = ()
     decided_by: str = "policy"
+    protect: tuple[Region, ...] = ()
     treatment: Treatment
     steps: tuple[RecipeStep | MixStep, ...] = ()
     artifact: str = ""

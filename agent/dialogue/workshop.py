@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from conservator.agent.approval import checked_approve
 from conservator.agent.context import CancelSignal, RunContext
+from conservator.agent.dialogue.aims import aimed, terms_for
 from conservator.agent.dialogue.making import Making, Product, keys_of
 from conservator.agent.dialogue.reading import Reader
 from conservator.agent.dialogue.state import Made
 from conservator.agent.dialogue.treatment import (
     Treatment,
+    Untouched,
     after_run,
     recipe_steps,
     strengths,
@@ -29,15 +31,17 @@ from conservator.agent.settings import Settings
 from conservator.policies.acceptance import Measurement, Verdict, judge
 from conservator.policies.attempt import ToolCall
 from conservator.policies.budget import Budget, BudgetClock, Spent
-from conservator.policies.contract import contract_of, terms_of
+from conservator.policies.contract import protected_places
 from conservator.policies.preferences import load_preferences
-from conservator.policies.preset import Preset, load_preset
+from conservator.policies.preset import Preset
+from conservator.policies.targets import Target
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import ConditionReport, Kind
 from conservator.restorers.errors import CancelledError, ConservatorError, UsageError
 from conservator.tools.image_io import Picture
 from conservator.tools.instruments import inspect_picture
 from conservator.tools.look import Pixels
+from conservator.tools.regions import Region, Shield, shield_of
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -81,6 +85,7 @@ class Workshop:
     approver: Approver | None = None
     _seat: Seat | None = None
     _context: RunContext | None = None
+    _shield: Shield | None = None
     _ready: dict[tuple[str, str], bool] = field(default_factory=dict)
 
     @property
@@ -107,9 +112,10 @@ class Workshop:
         self,
         *,
         policy: str | Path | Preset | None,
-        targets: str | None,
-        protect: Sequence[str] | None,
-        keep: Sequence[str] | None,
+        experience: str | Path | None,
+        targets: str | Sequence[Target] | None,
+        protect: str | Sequence[str] | None,
+        keep: str | Sequence[str] | None,
         budget: Budget | None,
     ) -> RunRequest:
         """The request with other aims; None for what stays.
@@ -117,34 +123,26 @@ class Workshop:
         Raises:
             UsageError: one of them does not read, or two contradict each other.
         """
-        change: dict[str, object] = {}
-        if policy is not None:
-            preset = load_preset(policy)
-            change["preset"] = preset
-            change["budget"] = Budget(max_seconds=preset.max_seconds, max_tools=preset.max_tools)
-        if targets is not None:
-            change["targets"] = targets.strip()
-        if protect is not None:
-            change["protect"] = tuple(protect)
-        if keep is not None:
-            change["keep"] = tuple(keep)
-        if budget is not None:
-            change["budget"] = budget
-        new = self.request.model_copy(update=change)
-        metrics = metric_directions()
-        terms = terms_of(
-            new.preset,
-            targets=new.targets or None,
-            protect=new.protect,
-            keep=new.keep,
-            metrics=metrics,
+        self.request = aimed(
+            self.request,
+            self.picture,
+            self.settings,
+            policy=policy,
+            experience=experience,
+            targets=targets,
+            protect=protect,
+            keep=keep,
+            budget=budget,
         )
+        # They were made for the aims before.
+        self._context = self._shield = None
+        return self.request
+
+    @property
+    def protect(self) -> tuple[Region, ...]:
+        """The parts that come back as they came in, whatever is done."""
         size = self.picture.width, self.picture.height
-        contract_of(terms, width=size[0], height=size[1], metrics=metrics)
-        self.request = new
-        # It was made for the policy before.
-        self._context = None
-        return new
+        return protected_places(terms_for(self.request).protect, width=size[0], height=size[1])
 
     def ask(self, approve: str, approver: Approver | None) -> None:
         """Let a person have a say before tools are called.
@@ -242,9 +240,14 @@ class Workshop:
             name = f"{turn}.{number}"
             emit(ToolFinished(at_s=self.seconds(), attempt=name, seconds=seconds, error=""))
 
+        protect = self.protect
+        if protect and self._shield is None:
+            self._shield = shield_of(protect, self.picture.pixels)
         making = Making(
             picture=self.picture,
             folder=self.folder,
+            protect=protect,
+            shield=self._shield,
             device=self.request.device,
             cancel=cancel,
             on_start=started,
@@ -279,8 +282,7 @@ class Workshop:
         request = self.request
         kept = dict.fromkeys((*request.preset.leave, *leave))
         preset = request.preset.model_copy(
-            # A turn's treatment is made anew later on, and knows parts of the photo by the user's words only.
-            update={"leave": tuple(kept), "protect": (), **request.budget.model_dump()}
+            update={"leave": tuple(kept), **request.budget.model_dump()}
         )
         place = self.folder.path / RUNS / turn
         # What a killed turn left behind.
@@ -292,6 +294,7 @@ class Workshop:
             image = artifact_samples(self.picture, pixels)
         options = Options(
             policy=preset,
+            experience=request.preset.experience,
             targets=request.targets or None,
             protect=request.protect,
             keep=request.keep,
@@ -321,10 +324,14 @@ class Workshop:
         """The treatment with the steps of a turn's run, whose pictures are taken over from its folder."""
         kept = dict(made)
         steps = after_run(result.attempts, result.best, source)
+        protect = self.protect
+        if protect and source != Untouched():
+            # The run's pictures fade to what it began with around the parts, the session's to the untouched input.
+            return (steps[-1] if steps else source), kept
         run = RunFolder(self.folder.path / RUNS / turn)
         for step, attempt in zip(steps, result.steps, strict=True):
             self.folder.adopt(run, attempt.artifact)
-            kept[keys_of(recipe_steps(step))[-1]] = Made(
+            kept[keys_of(recipe_steps(step), protect)[-1]] = Made(
                 artifact=attempt.artifact,
                 rendered_prompt=attempt.rendered_prompt,
                 weights_sha256=attempt.details.get("weights_sha256"),

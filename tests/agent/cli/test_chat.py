@@ -72,6 +72,25 @@ def test_the_output_is_written_at_the_end_and_the_session_goes_on(
     assert out.read_bytes() != before
 
 
+def test_a_conversation_with_a_contract(
+    talk, noisy_png: Path, noisy: np.ndarray, quick_yaml: Path, tmp_path: Path
+) -> None:
+    out, folder = tmp_path / "out.png", tmp_path / "talk"
+    words = ["--policy", quick_yaml, "--run-dir", folder, "-o", out, "--max-tools", "1"]
+    words += ["--protect", "0,0,80,160", "--keep", "the colours", "--target", "noise<=low"]
+    done = talk(noisy_png, *words, lines="restore\nless\nmore\n")
+    assert done.code == 0, done.err
+    kept = np.asarray(Image.open(out))
+    assert np.array_equal(kept[:, :80], noisy[:, :80])
+    assert not np.array_equal(kept[:, 100:], noisy[:, 100:])
+    again = talk("--run-dir", folder, "--max-tools", "0", lines="undo\nundo\nundo\nrestore\n")
+    assert again.code == 0, again.err
+    assert "the limit of 0 tools" in again.err
+    request = open_session(run_dir=folder, vlm=None).request
+    assert (request.protect, request.keep) == (("0,0,80,160",), ("the colours",))
+    assert (request.targets, request.budget.max_tools) == ("noise<=low", 0)
+
+
 def test_a_line_that_fails_does_not_cost_the_others(
     talk, noisy_png: Path, quick_yaml: Path, tmp_path: Path
 ) -> None:
@@ -93,6 +112,10 @@ def test_a_line_that_fails_does_not_cost_the_others(
         ([], "give a photo"),
         (["IN", "-o", "IN"], "exists"),
         (["IN", "-o", "out.xyz"], ".xyz"),
+        (["IN", "--keep", "the vibe"], "cannot read 'the vibe'"),
+        (["IN", "--protect", "nose"], "none that can be found"),
+        (["IN", "--target", "noise<=low", "--keep", "the grain"], "contradict each other"),
+        (["IN", "--experience", "nope"], "unknown experience"),
         (["IN", "--vlm", "nobody"], "unknown vision-language model"),
     ],
 )

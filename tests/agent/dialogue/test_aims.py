@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from conservator import Session, open_session
+from conservator import Session, open_session, replay
 from conservator.agent.approval import Answer, Question
 from conservator.agent.errors import ConservatorError, UsageError
 from conservator.policies.budget import Budget
@@ -49,6 +50,69 @@ def test_what_is_protected_comes_back_as_it_came_in(session: Session, dim: np.nd
     before = dim / np.float32(255)
     assert np.abs(session.array - before)[:, :50].max() < 1e-6
     assert np.abs(session.array - before)[:, 70:].max() > 0.02
+
+
+def test_what_is_protected_stays_whatever_is_said(session: Session, dim: np.ndarray) -> None:
+    before = dim / np.float32(255)
+    session.aim(protect="0,0,60,96")
+    session.restore()
+    restored = session.array
+    for words in ("brighter", "a bit less denoising", "too dark on the left half"):
+        session.refine(words)
+        assert np.abs(session.array - before)[:, :60].max() == 0, words
+    assert np.abs(session.array - restored)[:, 70:].max() > 0.02
+    # The recipe knows it too.
+    again = replay(session.recipe(), Image.fromarray(dim))
+    assert again.array is not None
+    np.testing.assert_array_equal(again.array, session.array)
+    # From now on; the turns before stay as they were made.
+    session.aim(protect=())
+    session.refine("brighter")
+    assert np.abs(session.array - before)[:, :50].max() > 0.02
+    assert session.undo().turn is not None
+    assert np.abs(session.array - before)[:, :60].max() == 0
+    assert session.recipe().protect and not session.recipe("t5").protect
+
+
+def test_a_second_run_protects_the_input_and_not_what_came_of_it(
+    session: Session, dim: np.ndarray
+) -> None:
+    before = dim / np.float32(255)
+    session.refine("brighter")
+    session.aim(protect="0,0,60,96")
+    session.restore()
+    assert np.abs(session.array - before)[:, :60].max() == 0
+    again = replay(session.recipe(), Image.fromarray(dim))
+    assert again.array is not None
+    np.testing.assert_array_equal(again.array, session.array)
+
+
+def test_a_session_opens_with_its_aims(dim_png: Path, plain: Preset, tmp_path: Path) -> None:
+    folder = tmp_path / "aimed"
+    given = open_session(
+        dim_png,
+        policy=plain,
+        run_dir=folder,
+        vlm=None,
+        targets="noise<=low",
+        protect=["0,0,50%,100%", "face"],
+        keep="the colours",
+        max_tools=1,
+        experience="none",
+    )
+    assert given.request.budget.max_tools == 1
+    reply = given.restore()
+    assert "note: protect the face: not found" in "\n".join(reply.said)
+    again = open_session(run_dir=folder, vlm=None, keep=["it dark"], max_seconds=30)
+    assert again.request.keep == ("it dark",)
+    assert again.request.protect == ("0,0,50%,100%", "face")
+    assert again.request.targets == "noise<=low"
+    assert again.request.budget == Budget(max_seconds=30, max_tools=1)
+    with pytest.raises(ConservatorError, match="contradict"):
+        open_session(run_dir=folder, vlm=None, keep="the grain")
+    with pytest.raises(ConservatorError, match="none that can be found"):
+        open_session(dim_png, policy=plain, run_dir=tmp_path / "other", vlm=None, protect="nose")
+    assert not (tmp_path / "other").exists()
 
 
 def test_another_policy_brings_its_limits(session: Session) -> None:
