@@ -36,8 +36,8 @@ from conservator.restorers.degradations.vocabulary import (
 )
 from conservator.tools.image_io import load
 from conservator.tools.instruments.classical import classical_findings
-from conservator.tools.instruments.fusion import fused
 from conservator.tools.instruments.learned import learned_estimate
+from conservator.tools.instruments.measuring import measure
 from conservator.tools.instruments.readings import examine
 from conservator.tools.instruments.sample import sample_of
 
@@ -140,7 +140,7 @@ def measured(image: Image) -> dict[str, dict[Kind, Finding]]:
     classical = classical_findings(examine(sample_of(image)))
     estimate = learned_estimate(image)
     learned = dict(estimate.findings) if estimate is not None else {}
-    both = {finding.kind: finding for finding in fused(classical, learned)}
+    both = {finding.kind: finding for finding in measure(image)}
     return {"classical": classical, "learned": learned, "fused": both}
 
 

@@ -137,10 +137,13 @@ def _part(bank: CropBank, seed: int) -> Candidates:
 
 
 def _treated(image: Tensor, present: dict[Kind, float], rng: random.Random) -> Tensor | None:
-    """One or two steps, part of them blended with the input; None where a tool had nothing to do."""
+    """One or two calls, or a specialist for each kind; part of them blended with the input. None where a tool had nothing to do."""
     result = image
-    for _ in range(2 if rng.random() < 0.3 else 1):
-        name, prompt = _call(present, rng)
+    if rng.random() < 0.4:
+        calls = _specialists(present, rng)
+    else:
+        calls = [_call(present, rng) for _ in range(2 if rng.random() < 0.3 else 1)]
+    for name, prompt in calls:
         try:
             made = (
                 catalog.load(name, device="cpu")
@@ -157,8 +160,33 @@ def _treated(image: Tensor, present: dict[Kind, float], rng: random.Random) -> T
     return synthesis.quantise8(result)
 
 
-def _call(present: dict[Kind, float], rng: random.Random) -> tuple[str, RestorationPrompt]:
-    """A restorer and what it is told: mostly what an inspection would say, at times far off."""
+def _specialists(
+    present: dict[Kind, float], rng: random.Random
+) -> list[tuple[str, RestorationPrompt]]:
+    """One call a kind, in any order: that it matters is to be learned too."""
+    asked = _asked(present, rng)
+    kinds = rng.sample(list(asked), len(asked))
+    return [
+        (
+            "llmra" if rng.random() < 0.4 else rng.choice(_able(kind)),
+            RestorationPrompt(degradations={kind: asked[kind]}),
+        )
+        for kind in kinds
+    ]
+
+
+def _able(kind: Kind) -> list[str]:
+    """The classical tools for a kind, LLMRA where there is none."""
+    able = [
+        name
+        for name, card in catalog.cards().items()
+        if name.startswith("classical-") and kind in card.treats and card.scale == 1
+    ]
+    return able or ["llmra"]
+
+
+def _asked(present: dict[Kind, float], rng: random.Random) -> dict[Kind, float]:
+    """Mostly what an inspection would say, at times far off."""
     error = 0.07 if rng.random() < 0.8 else 0.3
     asked = {
         kind: value_at(kind, min(1.0, max(0.08, severity_of(kind, value) + rng.gauss(0, error))))
@@ -168,17 +196,16 @@ def _call(present: dict[Kind, float], rng: random.Random) -> tuple[str, Restorat
     if rng.random() < 0.15 or not asked:
         kind = rng.choice(list(Kind))
         asked.setdefault(kind, value_at(kind, rng.uniform(0.15, 0.9)))
+    return asked
+
+
+def _call(present: dict[Kind, float], rng: random.Random) -> tuple[str, RestorationPrompt]:
+    """A restorer and what it is told."""
+    asked = _asked(present, rng)
     way = rng.random()
     if way < 0.4:
         return "llmra", RestorationPrompt(degradations=asked)
     if way < 0.56:
         return "mofe-ir", RestorationPrompt(degradations=asked, blind=rng.random() < 0.6)
     kind = rng.choice(list(asked))
-    able = [
-        name
-        for name, card in catalog.cards().items()
-        if name.startswith("classical-") and kind in card.treats and card.scale == 1
-    ]
-    if not able:
-        return "llmra", RestorationPrompt(degradations={kind: asked[kind]})
-    return rng.choice(able), RestorationPrompt(degradations={kind: asked[kind]})
+    return rng.choice(_able(kind)), RestorationPrompt(degradations={kind: asked[kind]})

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from conservator.tools.instruments.estimator.network import Estimator
+from conservator.tools.instruments.estimator.network import Estimator, knowledge
 
 __all__ = ["DB", "MEMBERS", "GainNetwork", "GainReading", "Look", "differences", "seen"]
 
@@ -20,7 +20,6 @@ DB = 4.0
 """Decibels to one unit of a member's output."""
 MEMBERS = 4
 _AMPLIFIED = 2.0
-_LOGITS = 8.0
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,7 @@ class Look:
 def seen(estimator: Estimator, look: Look) -> Tensor:
     """What the estimator makes of a picture, (B, F): pooled features, and its reading of them."""
     features = estimator.features(look.crops, look.thumbnail)
-    reading = estimator.read(features)
-    presence = reading.presence.clamp(-_LOGITS, _LOGITS)
-    return torch.cat([features, presence, reading.severity, reading.quality[:, None]], dim=1)
+    return knowledge(features, estimator.read(features))
 
 
 def differences(

@@ -23,7 +23,7 @@ from conservator.restorers.degradations.vocabulary import PARAMETERS, Kind, seve
 from conservator.restorers.training.data import CropBank, Mixture, Synthesiser
 from conservator.tools.instruments.calibration import WEIGHTS
 from conservator.tools.instruments.readings import examine
-from conservator.tools.instruments.sample import sample_of
+from conservator.tools.instruments.sample import FloatArray, sample_of
 
 __all__ = ["MIXTURE", "WholePhotos", "examples", "fit", "handled", "labels_of", "main"]
 
@@ -72,8 +72,8 @@ class WholePhotos(Synthesiser):
 
 def examples(
     bank: CropBank, count: int, seed: int
-) -> Iterator[tuple[dict[str, float], dict[Kind, float], int]]:
-    """Degrade and examine `count` crops: (readings, kind -> parameter, number of the crop)."""
+) -> Iterator[tuple[FloatArray, dict[Kind, float], int]]:
+    """Degrade `count` crops: ((H, W, 3) float32 in [0, 1], kind -> parameter, number of the crop)."""
     rng = random.Random(seed)
     degrader = WholePhotos(MIXTURE, seed=seed)
     for _ in range(count):
@@ -100,8 +100,7 @@ def examples(
             degraded = handled(degraded, rng)
         if grey < 0.03 and Kind.NOISE not in present:
             degraded = _grey(degraded)
-        image = degraded[0].permute(1, 2, 0).contiguous().numpy()
-        yield examine(sample_of(image)).values, present, number
+        yield degraded[0].permute(1, 2, 0).contiguous().numpy(), present, number
 
 
 def _grey(x: Tensor) -> Tensor:
@@ -198,7 +197,8 @@ def main(arguments: list[str] | None = None) -> int:
     count = int(given[1]) if len(given) == 2 else 30_000
     bank = CropBank(Path(given[0]))
     rows, labels, names = [], [], []
-    for values, present, _ in examples(bank, count, seed=1):
+    for image, present, _ in examples(bank, count, seed=1):
+        values = examine(sample_of(image)).values
         names = list(values)
         rows.append(list(values.values()))
         labels.append(labels_of(present))

@@ -5,12 +5,13 @@ The rule, in order:
 1. What the file itself says (source `metadata`) is believed.
 2. A classical reading that was counted rather than estimated (confidence 0.95 and more) of a kind in `COUNTED` is believed:
    quantisation steps, lost pixels, flat patches. Faint noise is not among them: fine texture reads the same.
-3. A kind is there when the classical instruments see it, one in `EITHER` also when the learned estimator alone is sure (`SURE`). Lost
-   resolution needs both, or classical instruments that see it clearly (`CLEAR`): the estimator takes nearly all defocus for it.
-4. The parameter is the classical one where they see the kind too, else the learned one: read from known physics it is nearer.
-   (On McMaster the mean of both put snow's level right in 42 % of the pictures, the classical one alone in 92 %.)
-   Noise is the exception: the mean of both, nearer to the surer one.
-5. Darkness that is less likely than not is lost pixels where there are any: they are black.
+3. The rest of what is estimated is read jointly (`stacking.py`), but for the presence of lost resolution, which needs both instruments, or
+   classical ones that see it clearly (`CLEAR`): soft photos look enlarged.
+4. Darkness that is less likely than not is lost pixels where there are any: they are black.
+
+Without a joint reading (JPEG, lost pixels, masks, pictures below `SMALL_PX`) a kind is there when the classical instruments see it, one in `EITHER` also
+when the learned estimator alone is sure (`SURE`). The parameter is the classical one where they see the kind too, else the learned one; for
+noise the mean of both, nearer to the surer one.
 
 A kind that only one of the two judged is taken from that one; without the learned estimator all are classical.
 """
@@ -50,13 +51,18 @@ SMALL_PX = 160
 
 
 def fused(
-    classical: Mapping[Kind, Finding], learned: Mapping[Kind, Finding], *, small: bool = False
+    classical: Mapping[Kind, Finding],
+    learned: Mapping[Kind, Finding],
+    joint: Mapping[Kind, Finding] | None = None,
+    *,
+    small: bool = False,
 ) -> tuple[Finding, ...]:
     """One finding for each kind that either judged, in the order of `Kind`.
 
     Args:
         classical: of the classical instruments.
         learned: of the estimator; empty without one.
+        joint: what both say together, see `stacking`; for kinds that both judged.
         small: the picture is smaller than what the estimator was trained on (`SMALL_PX`): both must see a kind. Rain in a
             picture of 125 px reads as noise to either.
     """
@@ -64,7 +70,7 @@ def fused(
     for kind in Kind:
         own, other = classical.get(kind), learned.get(kind)
         if own is not None and other is not None:
-            found[kind] = _chosen(own, other, small=small)
+            found[kind] = _chosen(own, other, (joint or {}).get(kind), small=small)
         elif one := own or other:
             found[kind] = one
     dark = found.get(Kind.LOW_LIGHT)
@@ -75,12 +81,24 @@ def fused(
     return tuple(found.values())
 
 
-def _chosen(own: Finding, other: Finding, *, small: bool = False) -> Finding:
+def _chosen(
+    own: Finding, other: Finding, joint: Finding | None = None, *, small: bool = False
+) -> Finding:
     if own.source == "metadata":
         return own
     faint = own.kind is Kind.NOISE and own.level < Level.MEDIUM
     if own.kind in COUNTED and own.confidence >= COUNTED_CONFIDENCE and own.level > 0 and not faint:
         return own
+    if joint is not None and own.kind is not Kind.LOW_RESOLUTION:
+        return joint
+    chosen = _either(own, other, small=small)
+    if joint is not None and joint.level > 0 and chosen.level > 0:
+        return chosen.model_copy(update={"value": joint.value})
+    return chosen
+
+
+def _either(own: Finding, other: Finding, *, small: bool) -> Finding:
+    """What to believe of two opinions without a joint one."""
     if own.level > 0 and other.level > 0:
         surer = max(own.confidence, other.confidence)
         value = _between(own, other) if own.kind is Kind.NOISE else own.value

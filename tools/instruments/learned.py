@@ -34,10 +34,12 @@ class LearnedEstimate:
     Attributes:
         findings: kind -> finding, source "instrument"; kinds the network does not judge are left out.
         quality: overall quality in [0, 1], None when it does not judge it.
+        seen: (F,) what it saw, for those who learn from it; None when it does not tell.
     """
 
     findings: Mapping[Kind, Finding] = field(default_factory=dict)
     quality: float | None = None
+    seen: npt.NDArray[np.float32] | None = None
 
 
 class LearnedEstimator(Protocol):

@@ -14,6 +14,7 @@ from conservator.tools.instruments.fusion import SMALL_PX, fused
 from conservator.tools.instruments.learned import LearnedEstimate, learned_estimate
 from conservator.tools.instruments.readings import examine
 from conservator.tools.instruments.sample import FloatArray, sample_of
+from conservator.tools.instruments.stacking import stacked_findings
 
 if TYPE_CHECKING:
     from conservator.tools.image_io.picture import Picture
@@ -66,10 +67,13 @@ def _judge(
     if min(sample.size) < SMALLEST:
         absent = Finding(kind=Kind.JPEG, value=100, confidence=0, source="instrument")
         return ((jpeg_from_tables(tables, absent),) if tables else ()), None
-    classical = classical_findings(examine(sample))
+    examination = examine(sample)
+    classical = classical_findings(examination)
     if tables:
         classical[Kind.JPEG] = jpeg_from_tables(tables, classical[Kind.JPEG])
     learned = learned_estimate(image)
+    if learned is None:
+        return fused(classical, {}), None
     small = min(sample.size) < SMALL_PX
-    found = {} if learned is None else learned.findings
-    return fused(classical, found, small=small), learned
+    joint = {} if small or learned.seen is None else stacked_findings(examination, learned.seen)
+    return fused(classical, learned.findings, joint, small=small), learned

@@ -11,12 +11,22 @@ from torch import Tensor, nn
 
 from conservator.restorers.degradations.vocabulary import Kind
 
-__all__ = ["CROP", "THUMBNAIL", "Estimator", "Reading", "pooled", "trunk", "with_detail"]
+__all__ = [
+    "CROP",
+    "THUMBNAIL",
+    "Estimator",
+    "Reading",
+    "knowledge",
+    "pooled",
+    "trunk",
+    "with_detail",
+]
 
 CROP = 160
 """Side of the native-resolution crops it was trained on, px."""
 THUMBNAIL = 64
 """Side of the thumbnail of the whole picture, px."""
+_LOGITS = 8.0
 
 
 @dataclass(frozen=True)
@@ -108,3 +118,9 @@ class Estimator(nn.Module):
         out = self.head(features)
         k = len(Kind)
         return Reading(out[:, :k], out[:, k : 2 * k].sigmoid(), out[:, 2 * k].sigmoid())
+
+
+def knowledge(features: Tensor, reading: Reading) -> Tensor:
+    """What others learn from, (B, F): the pooled features and what was read from them, logits clamped."""
+    presence = reading.presence.clamp(-_LOGITS, _LOGITS)
+    return torch.cat([features, presence, reading.severity, reading.quality[:, None]], dim=1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from conservator.restorers.degradations.synthesis import downsample
 from conservator.restorers.degradations.vocabulary import PARAMETERS, Finding, Kind, value_at
 from conservator.restorers.weights import apply_weights, load_weights
-from conservator.tools.instruments.estimator.network import CROP, THUMBNAIL, Estimator
+from conservator.tools.instruments.estimator.network import CROP, THUMBNAIL, Estimator, knowledge
 from conservator.tools.instruments.learned import LearnedEstimate
 
 __all__ = ["Predictor", "crops_of", "thumbnail_of"]
@@ -89,7 +89,8 @@ class Predictor:
     @torch.inference_mode()
     def estimate_tensor(self, image: Tensor) -> LearnedEstimate:
         """Judge (1, 3, H, W), [0, 1]."""
-        reading = self.model(crops_of(image), thumbnail_of(image))
+        features = self.model.features(crops_of(image), thumbnail_of(image))
+        reading = self.model.read(features)
         presence = reading.presence[0].sigmoid().tolist()
         findings = {}
         for i, kind in enumerate(Kind):
@@ -106,4 +107,8 @@ class Predictor:
             findings[kind] = Finding(
                 kind=kind, value=value, confidence=confidence, source="instrument"
             )
-        return LearnedEstimate(findings=findings, quality=float(reading.quality[0]))
+        return LearnedEstimate(
+            findings=findings,
+            quality=float(reading.quality[0]),
+            seen=knowledge(features, reading)[0].numpy(),
+        )
