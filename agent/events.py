@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from conservator.agent.approval import Answer, Question
     from conservator.agent.dialogue.tree import Turn
     from conservator.agent.result import RestorationResult
+    from conservator.agent.vlm.asked import Asked
 
 __all__ = [
     "ApprovalAsked",
@@ -25,6 +26,7 @@ __all__ = [
     "Inspected",
     "Judged",
     "LimitReached",
+    "ModelAsked",
     "OnEvent",
     "Paused",
     "Planned",
@@ -81,6 +83,13 @@ class Inspected(Event):
 
     report: ConditionReport
     baseline: Measurement
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelAsked(Event):
+    """A question to the vision-language model came to its end: an answer that holds, or why there is none."""
+
+    asked: Asked
 
 
 @dataclass(frozen=True, kw_only=True)

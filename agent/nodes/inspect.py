@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from conservator.agent.events import Inspected
+from conservator.agent.events import Inspected, ModelAsked
 from conservator.agent.measuring import measured
 from conservator.agent.state import told
 from conservator.policies.acceptance import Measurement
@@ -41,6 +41,7 @@ def inspect(state: RunState, context: RunContext) -> dict[str, Any]:
             said = context.seat.describe(report, picture.pixels, context.allowance(state["spent"]))
         report = said.report
         update = told(state, said.asked)
+        context.emit(ModelAsked, asked=said.asked)
     if notes := _about_protection(context):
         update["notes"] = (*update.get("notes", state["notes"]), *notes)
     todo = actionable(report, context.preset, context.targets)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from conservator.agent.events import Judged, LimitReached
+from conservator.agent.events import Judged, LimitReached, ModelAsked
 from conservator.agent.state import told
 from conservator.policies import acceptance
 from conservator.policies.acceptance import Measurement
@@ -46,6 +46,7 @@ def judge(state: RunState, context: RunContext) -> dict[str, Any]:
         # Only where the opinion can change something: it may veto, never accept.
         said = _compared(seat, attempt, attempt.measurement, baseline, state, context)
         update = told(state, said.asked)
+        context.emit(ModelAsked, asked=said.asked)
         if said.opinion is not None:
             verdict, opinion = with_opinion(
                 verdict, said.opinion, context.preset.vlm, attempt.measurement.gain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from conservator.agent.events import LimitReached, Planned
+from conservator.agent.events import LimitReached, ModelAsked, Planned
 from conservator.agent.state import told
 from conservator.agent.trial import chosen
 from conservator.agent.wishes import planned_as_said
@@ -36,6 +36,7 @@ def plan(state: RunState, context: RunContext) -> dict[str, Any]:
                 situation, context.picture.pixels, context.allowance(spent)
             )
         update = told(state, answer.asked)
+        context.emit(ModelAsked, asked=answer.asked)
         if answer.plan is not None:
             ahead, decided_by = beside(answer.plan, ahead, situation), "vlm"
         # The answer may have taken the time that its calls would need.
