@@ -100,9 +100,28 @@ class Batch:
     @property
     def seconds_left(self) -> float | None:
         """As long as the mean of the items so far, for each that waits; None before the first is done."""
-        took = [item.seconds for item in self.items if item.state == "done" and item.seconds]
         waiting = sum(item.state in ("waiting", "running") for item in self.items)
-        return sum(took) / len(took) * waiting if took else None
+        return None if self._mean is None else self._mean * waiting
+
+    def due(self, path: Path) -> float | None:
+        """Seconds until a photo that waits, or is in hand, is likely to be done; None for others, and before the first is done."""
+        ahead = 0
+        for item in self.items:
+            ahead += item.state in ("waiting", "running")
+            if item.path == path:
+                left = item.state in ("waiting", "running")
+                return self._mean * ahead if left and self._mean is not None else None
+        return None
+
+    @property
+    def _mean(self) -> float | None:
+        took = [item.seconds for item in self.items if item.state == "done" and item.seconds]
+        return sum(took) / len(took) if took else None
+
+    def choose(self, policy: str) -> None:
+        """Restore by another policy from the next photo on."""
+        self._opening = replace(self._opening, policy=policy)
+        self._tell()
 
     def add(self, paths: Iterable[Path]) -> int:
         """Put photos at the end; those that are there stay where they are. Returns how many came new."""

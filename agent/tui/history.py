@@ -137,11 +137,13 @@ class History:
         return (row for row in self.rows.values() if row.parent == parent and "/" in row.id)
 
     def scored(self) -> list[Row]:
-        """The rows that have scores, in the order of making; the attempt that became its turn's result is told as the turn."""
+        """The rows that were measured, in the order of making; the attempt that became its turn's result is told as the turn."""
         rows = []
         for row in self.rows.values():
             turn = self.rows.get(row.parent) if "/" in row.id else None
-            if row.scores and (turn is None or turn.measurement != row.measurement):
+            if row.measurement is not None and (
+                turn is None or turn.measurement != row.measurement
+            ):
                 rows.append(row)
         return rows
 

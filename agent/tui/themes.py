@@ -21,6 +21,8 @@ DARK = Theme(
     dark=True,
     variables={
         "footer-key-foreground": "#d7a64a",
+        "button-color-foreground": "#1b1b1b",
+        "button-focus-text-style": "bold underline",
         "block-cursor-background": "#5a4a26",
         "block-cursor-foreground": "#f4e3bd",
         "block-cursor-blurred-background": "#3a342a",
@@ -43,6 +45,8 @@ LIGHT = Theme(
     dark=False,
     variables={
         "footer-key-foreground": "#8a5f0a",
+        "button-color-foreground": "#f2f2f2",
+        "button-focus-text-style": "bold underline",
         "block-cursor-background": "#e4cd96",
         "block-cursor-foreground": "#242424",
     },

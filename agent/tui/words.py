@@ -10,7 +10,9 @@ from conservator.agent.errors import ConservatorError
 if TYPE_CHECKING:
     from conservator.agent.dialogue.reply import Reply
     from conservator.agent.events import Event
-    from conservator.policies.acceptance import Verdict
+    from conservator.agent.result import RestorationResult
+    from conservator.agent.vlm.asked import Asked
+    from conservator.policies.acceptance import Measurement, Verdict
     from conservator.policies.attempt import ToolCall
     from conservator.restorers.degradations.vocabulary import ConditionReport, Kind
 
@@ -50,13 +52,19 @@ def lines_of(event: Event) -> tuple[Line, ...]:
         case events.Inspected(report=report):
             scene = (Line(f"it shows {report.scene}"),) if report.scene else ()
             return (Line(f"found: {found(report)}"), *scene)
+        case events.ModelAsked(asked=asked):
+            return _model_said(asked)
         case events.Planned(calls=calls, reason=reason, decided_by=who):
             if not calls:
                 return (Line(f"nothing more planned: {reason}"),)
             by = {"vlm": "the vision-language model", "user": "you"}.get(who, "the policy")
             return (Line(f"planned by {by}: {call_words(calls[0])}"), *_chosen(calls[0]))
+        case events.ToolStarted(attempt=attempt, call=call) if call.calls_tool:
+            return (Line(f"{attempt} runs: {call_words(call)}"), *_told_to(call))
         case events.ToolFinished(attempt=attempt, error=error) if error:
             return (Line(f"{attempt} failed: {error}", "bad"),)
+        case events.Scored(attempt=attempt, measurement=measurement):
+            return _scored(attempt, measurement)
         case events.Judged(attempt=attempt, verdict=verdict):
             return (_judged(attempt, verdict),)
         case events.LimitReached(limit=limit):
@@ -70,7 +78,7 @@ def lines_of(event: Event) -> tuple[Line, ...]:
             tone: Tone = "reply" if understood else "bad"
             return tuple(Line(line, tone) for line in said)
         case events.RunFinished(result=result):
-            return tuple(Line(note, "bad") for note in result.notes)
+            return tuple(Line(note, "bad") for note in _untold(result))
         case events.ApprovalGiven(answer=answer):
             return (Line(f"you answered: {answer.words or answer.what}", "user"),)
     return ()
@@ -118,7 +126,7 @@ def told(reply: Reply) -> tuple[str, ...]:
     if turn is None or turn.instruction != "restore" or len(reply.said) < 2:
         return reply.said
     first = f"{turn.id}: done in {duration(turn.seconds)}"
-    return (first, *reply.said[1:])
+    return (first, *(line for line in reply.said[1:] if not line.strip().startswith("note: ")))
 
 
 def greeting(report: ConditionReport) -> tuple[Line, ...]:
@@ -170,6 +178,49 @@ def error_words(error: BaseException) -> str:
     if isinstance(error, ConservatorError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _model_said(asked: Asked) -> tuple[Line, ...]:
+    """What the vision-language model answered, or why it did not."""
+    notes = tuple(Line(note, "bad") for note in asked.notes)
+    answer = asked.answer
+    match asked.question if asked.status == "answered" else "":
+        case "condition":
+            seen = [
+                f"{one['kind'].replace('_', ' ')} {one['level']}" for one in answer["degradations"]
+            ]
+            return (*notes, Line(f"the model sees: {', '.join(seen) or 'nothing wrong'}"))
+        case "plan":
+            return (*notes, Line(f"the model proposes: {', or '.join(answer['calls'])}"))
+        case "verdict":
+            best = {"after": "better than before", "before": "worse than before"}
+            words = best.get(answer["better"], "no better than before")
+            reason = f": \u201c{answer['reason']}\u201d" if answer["reason"] else ""
+            return (*notes, Line(f"the model finds {asked.about} {words}{reason}"))
+    return notes
+
+
+def _untold(result: RestorationResult) -> tuple[str, ...]:
+    """The notes that were not told when it happened."""
+    asked = () if result.vlm is None else result.vlm.asked
+    told_then = {note for one in asked for note in one.notes}
+    return tuple(note for note in result.notes if note not in told_then)
+
+
+def _told_to(call: ToolCall) -> tuple[Line, ...]:
+    """What the restorer is told, indented."""
+    from conservator.agent.approval import prompt_of
+    from conservator.restorers import catalog
+
+    prompt = " ".join(prompt_of(call, catalog.cards()).split())
+    return (Line(f"  \u201c{prompt}\u201d"),) if prompt else ()
+
+
+def _scored(attempt: str, measurement: Measurement) -> tuple[Line, ...]:
+    words = [f"{name} {score:.3g}" for name, score in measurement.scores.items()]
+    if measurement.gain is not None:
+        words.insert(0, f"gain {gain_words(measurement.gain.psnr)}")
+    return (Line(f"{attempt} scores: {', '.join(words)}"),) if words else ()
 
 
 def _chosen(call: ToolCall) -> tuple[Line, ...]:

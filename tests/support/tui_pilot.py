@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from conservator.agent.tui.app import ConservatorApp
 from conservator.agent.tui.screens.session import SessionScreen
 
-PATIENCE_S = 100
+PATIENCE_S = 600
 """On a machine that others work on as well."""
 
 MakeApp = Callable[..., ConservatorApp]

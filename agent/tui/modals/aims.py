@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Label, Select, Static
+from textual.widgets import Button, Footer, Input, Label, Select, Static
 
 from conservator.agent.errors import ConservatorError
 from conservator.agent.tui.screens.sizes import DOWN
@@ -68,7 +68,7 @@ An empty limit is none. A limit that is reached ends a run with the best so far.
     AimsForm > VerticalScroll > .-row { margin-top: 1; }
     AimsForm.-flat .-row, AimsForm.-low .-row { margin-top: 0; }
     AimsForm Label { width: 16; color: $text-muted; }
-    AimsForm Input, AimsForm Select { width: 1fr; }
+    AimsForm Input, AimsForm Select { width: 1fr; background: $boost; }
     AimsForm #complaint { color: $text-error; margin-top: 1; }
     AimsForm #title { color: $text-muted; margin-left: 16; }
     AimsForm .-buttons { height: auto; align-horizontal: right; margin: 1 0; }
@@ -113,6 +113,7 @@ An empty limit is none. A limit that is reached ends a run with the best so far.
             with Horizontal(classes="-buttons"):
                 yield Button("Apply", variant="primary", id="keep", compact=True)
                 yield Button("Cancel", id="leave", compact=True)
+        yield Footer(compact=True, show_command_palette=False)
 
     def _lines(self) -> Iterator[tuple[str, str, str, str]]:
         """Label, name, value and hint of what is typed."""

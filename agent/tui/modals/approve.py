@@ -8,10 +8,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Label, Select, Static, TextArea
+from textual.widgets import Button, Footer, Input, Label, Select, Static, TextArea
 
 from conservator.agent.approval import Answer, Question
 from conservator.agent.errors import ConservatorError
+from conservator.agent.tui.screens.sizes import DOWN
 from conservator.agent.tui.widgets.slider import Slider
 from conservator.agent.tui.words import call_words, kind_words, value_words
 from conservator.restorers.degradations.vocabulary import Kind
@@ -32,16 +33,21 @@ The run waits; its clock stands still. The sliders are the strengths, in the uni
 Do it runs the step. Skip plans another way. Stop ends the run with the best so far. Words ("less smoothing", "keep the grain") change the plan, and you are asked again."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "do", "Do it", id="approve.do"),
-        Binding("ctrl+n", "answer('skip')", "Skip", priority=True, id="approve.skip"),
+        Binding("ctrl+n,f6", "answer('skip')", "Skip", priority=True, id="approve.skip"),
         Binding("escape", "answer('stop')", "Stop here", id="approve.stop"),
     ]
+    VERTICAL_BREAKPOINTS = DOWN
     DEFAULT_CSS = """
     ApproveStep { align: center middle; }
     ApproveStep > VerticalScroll { width: 90; max-width: 98%; height: auto; max-height: 98%; border: round $primary; border-title-color: $primary; background: $surface; padding: 0 2; }
     ApproveStep .-row { height: 1; }
     ApproveStep .-row Label { width: 14; color: $text-muted; }
     ApproveStep .-row Input, ApproveStep .-row Select { width: 1fr; }
-    ApproveStep TextArea { height: 5; margin: 0; border: none; padding: 0; background: $boost; }
+    ApproveStep .-told { height: auto; }
+    ApproveStep .-told Label { width: 14; color: $text-muted; }
+    ApproveStep TextArea { width: 1fr; height: 5; margin: 0; border: none; padding: 0; background: $boost; }
+    ApproveStep.-tall #by { margin-top: 1; }
+    ApproveStep.-tall #why, ApproveStep.-tall .-row, ApproveStep.-tall .-told { margin-bottom: 1; }
     ApproveStep #why { color: $text-muted; }
     ApproveStep #complaint { color: $text-warning; height: auto; }
     ApproveStep .-buttons { height: 1; align-horizontal: right; margin-top: 1; }
@@ -66,7 +72,7 @@ Do it runs the step. Skip plans another way. Stop ends the run with the best so 
             yield Static(self._question.reason, id="why", markup=False)
             for kind, value in call.prompt.degradations.items():
                 yield Slider(kind, value)
-            with Horizontal(classes="-row"):
+            with Horizontal(classes="-row", id="by"):
                 yield Label("By")
                 yield Select(
                     [(name, name) for name in self._able()],
@@ -75,7 +81,9 @@ Do it runs the step. Skip plans another way. Stop ends the run with the best so 
                     compact=True,
                     disabled=not call.calls_tool,
                 )
-            yield TextArea(self._text, compact=True, soft_wrap=True)
+            with Horizontal(classes="-told"):
+                yield Label("Told")
+                yield TextArea(self._text, compact=True, soft_wrap=True)
             with Horizontal(classes="-row"):
                 yield Label("Or in words")
                 yield Input(placeholder="less smoothing, keep the grain", compact=True)
@@ -84,6 +92,7 @@ Do it runs the step. Skip plans another way. Stop ends the run with the best so 
                 yield Button("Do it", variant="primary", id="do", compact=True)
                 yield Button("Skip", id="skip", compact=True)
                 yield Button("Stop here", id="stop", compact=True)
+        yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """What most people answer is one key away."""

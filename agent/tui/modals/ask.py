@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Input, Static
+from textual.widgets import Footer, Input, Static
 
 __all__ = ["Ask"]
 
@@ -39,6 +39,7 @@ class Ask(ModalScreen[str | None]):
             yield Static(self._question, markup=False)
             yield Input(self._value, compact=True)
             yield Static(self._hint, id="hint", markup=False)
+        yield Footer(compact=True, show_command_palette=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """The answer."""

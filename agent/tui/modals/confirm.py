@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Static
+from textual.widgets import Button, Footer, Static
 
 __all__ = ["Confirm"]
 
@@ -40,6 +40,7 @@ class Confirm(ModalScreen[bool]):
             with Horizontal():
                 yield Button(self._yes, variant="warning", id="yes", compact=True)
                 yield Button("No", id="no", compact=True)
+        yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """What changes nothing comes first."""

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Static
+from textual.widgets import Footer, Static
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -65,6 +65,7 @@ class Help(ModalScreen[None]):
             yield Static(
                 Text("Names on the right are for [keys] in tui.toml, beside settings.toml.", "dim")
             )
+        yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """Scrolls with the arrow keys."""

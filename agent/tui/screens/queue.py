@@ -40,6 +40,7 @@ class QueueScreen(Screen[None]):
         Binding("enter", "open", "Open", id="queue.open", tooltip="Open as a session"),
         Binding("space", "pause", "Pause", id="queue.pause", tooltip="After the photo in hand, and go on again"),
         Binding("a", "add", "Add", id="queue.add", tooltip="A folder or a photo"),
+        Binding("p", "policy", "Policy", id="queue.policy", tooltip="Another one, from the next photo on"),
         Binding("delete", "leave_out", "Leave out", id="queue.leave-out"),
         Binding("r", "again", "Again", id="queue.again", tooltip="What failed or was left out"),
         Binding("e", "export", "Export", id="queue.export", tooltip="Results, recipes, reports and a table"),
@@ -119,6 +120,16 @@ class QueueScreen(Screen[None]):
         else:
             self._batch.pause()
 
+    def action_policy(self) -> None:
+        """The next of the policies."""
+        from conservator.policies.preset import preset_names
+
+        names = list(preset_names())
+        now = self._batch.policy
+        place = names.index(now) if now in names else -1
+        self._batch.choose(names[(place + 1) % len(names)])
+        self.say(f"policy {self._batch.policy}, from the next photo on")
+
     def action_leave_out(self) -> None:
         """Not this one."""
         if (item := self._item) is not None:
@@ -194,6 +205,8 @@ class QueueScreen(Screen[None]):
         words = Text(item.words, no_wrap=True)
         words.truncate(44, overflow="ellipsis")
         took = Text(duration(item.seconds) if item.seconds else "", justify="right")
+        if (due := self._batch.due(item.path)) is not None:
+            took = Text(f"in {duration(due)}", "dim", justify="right")
         return Text(item.path.name), Text(item.state, colour), words, took
 
     def _summary(self) -> str:

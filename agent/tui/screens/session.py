@@ -63,7 +63,7 @@ Every turn can be undone. Nothing is written beside the photo until you save, an
         Binding("ctrl+z", "say('undo')", "Undo", id="session.undo", tooltip="One turn back"),
         Binding("ctrl+y", "say('redo')", "Redo", id="session.redo", show=False, tooltip="The turn that was undone"),
         Binding("ctrl+s", "save", "Save", id="session.save", tooltip="Write the picture"),
-        Binding("ctrl+t", "aims", "Targets", id="session.aims", tooltip="Policy, targets, budget, when to ask"),
+        Binding("ctrl+t,f6", "aims", "Targets", id="session.aims", tooltip="Policy, targets, budget, when to ask"),
         Binding("f3", "panel", "Panels", id="session.panel", tooltip="The next part of the side"),
         Binding("ctrl+b", "branch", "Branch", show=False, id="session.branch", tooltip="Another line of work from here"),
         Binding("f9", "export", "Export", show=False, id="session.export", tooltip="Picture, recipe and report"),

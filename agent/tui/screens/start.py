@@ -87,6 +87,7 @@ Conservator examines a photo, treats no more than needed, and documents every st
         title.what, title.facts = "Conservator", conservator.__version__
         title.stand = "open a photo to begin"
         self.query_one(Browser).focus()
+        self.say("")
 
     def on_screen_resume(self) -> None:
         """Sessions may have changed; what reads them is imported behind the first frame."""
@@ -94,7 +95,9 @@ Conservator examines a photo, treats no more than needed, and documents every st
 
     def say(self, words: str) -> None:
         """A word about what was asked for last."""
-        self.query_one("#note", Static).update(words)
+        note = self.query_one("#note", Static)
+        note.update(words)
+        note.display = bool(words)
 
     def action_again(self) -> None:
         """Read the list of sessions again."""

@@ -15,6 +15,7 @@ from conservator.agent.tui.words import duration
 __all__ = ["Activity"]
 
 _BAR: Final = 12
+_NOTE: Final = "Esc: the picture's keys   F1: help"
 _BEAT_S: Final = 0.25
 _SPINNER: Final = "\u280b\u2819\u2839\u2838\u283c\u2834\u2826\u2827\u2807\u280f"
 
@@ -30,13 +31,14 @@ class Activity(Widget, can_focus=False):
     Activity { height: 1; color: $primary; }
     """
     stage: reactive[str] = reactive("")
-    note: reactive[str] = reactive("")
+    note: reactive[str] = reactive(_NOTE)
 
     def __init__(self) -> None:
         """Nothing goes on."""
         super().__init__()
         self._share: float | None = None
         self._since = 0.0
+        self._stood: float | None = None
         self._beat: Timer | None = None
 
     def on_mount(self) -> None:
@@ -46,7 +48,7 @@ class Activity(Widget, can_focus=False):
     def begin(self, stage: str) -> None:
         """Something begins; its clock starts."""
         self._since = time.monotonic()
-        self._share = None
+        self._share = self._stood = None
         self.stage = stage
         if self._beat is not None:
             self._beat.resume()
@@ -56,6 +58,17 @@ class Activity(Widget, can_focus=False):
         self._share = None
         self.stage = stage
 
+    def stand(self) -> None:
+        """The clock stands still, as the run's does while it waits for the user."""
+        if self._stood is None:
+            self._stood = time.monotonic()
+
+    def go(self) -> None:
+        """The clock goes on."""
+        if self._stood is not None:
+            self._since += time.monotonic() - self._stood
+            self._stood = None
+
     def progress(self, done: int, total: int) -> None:
         """How far the stage is."""
         self._share = done / total if total else None
@@ -64,21 +77,23 @@ class Activity(Widget, can_focus=False):
     def end(self) -> None:
         """Nothing goes on any more."""
         self.stage = ""
-        self._share = None
+        self._share = self._stood = None
         if self._beat is not None:
             self._beat.pause()
 
     @property
     def seconds(self) -> float:
-        """Since `begin`, 0 while nothing goes on."""
-        return time.monotonic() - self._since if self.stage else 0.0
+        """Since `begin`, without the time that it stood; 0 while nothing goes on."""
+        if not self.stage:
+            return 0.0
+        return (self._stood or time.monotonic()) - self._since
 
     def render(self) -> Text:
         """The line."""
         if not self.stage:
             return Text(self.note, "dim", no_wrap=True, overflow="ellipsis")
-        # Without animation, as some people want it, the sign rests.
-        moves = self.app.animation_level != "none"
+        # Without animation, as some people want it, the sign rests; it also rests with the clock.
+        moves = self.app.animation_level != "none" and self._stood is None
         turn = int(self.seconds / _BEAT_S) if moves else 0
         end = Text(f" {duration(self.seconds)}")
         if self._share is not None:

@@ -46,6 +46,7 @@ class Board(Vertical):
         self._session: Session | None = None
         self._left, self._right, self._here = ORIGINAL, "", ""
         self._seconds = 0.0
+        self._complaints: set[str] = set()
         self.history = History()
         self.nodes: Nodes | None = None
 
@@ -110,9 +111,20 @@ class Board(Vertical):
             activity.progress(event.done, event.total)
             return
         self.history.hear(event)
+        if isinstance(event, events.Paused | events.ApprovalAsked):
+            activity.stand()
+        elif isinstance(event, events.Continued | events.ApprovalGiven):
+            activity.go()
         if (stage := stage_of(event)) is not None:
             activity.go_on(stage)
-        self.tell(*lines_of(event))
+        lines = lines_of(event)
+        if isinstance(event, events.TurnStarted):
+            self._complaints.clear()
+        elif isinstance(event, events.ModelAsked):
+            # A server that is gone is gone for every question of the turn: once is enough.
+            lines = tuple(line for line in lines if line.text not in self._complaints)
+            self._complaints.update(event.asked.notes)
+        self.tell(*lines)
         if self._session is not None:
             if isinstance(event, events.Inspected):
                 self.side.show_condition(event.report, None)

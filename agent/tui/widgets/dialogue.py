@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -125,7 +125,11 @@ class Dialogue(Vertical):
         """Go to the line that is typed."""
         self.query_one(_Typed).focus()
 
-    def add(self, lines: Iterable[Line]) -> None:
+    def on_mount(self) -> None:
+        """The end is seen, also at another size, unless the user scrolls back."""
+        self.query_one(_Log).anchor()
+
+    def add(self, lines: Sequence[Line]) -> None:
         """Show lines; those that begin with a blank belong to the one above."""
         log = self.query_one(_Log)
         new = []
@@ -139,7 +143,8 @@ class Dialogue(Vertical):
         extra = len(log.children) - _MOST
         if extra > 0:
             log.remove_children(log.children[:extra])
-        log.scroll_end(animate=False)
+        if any(line.tone == "user" for line in lines):
+            log.scroll_end(animate=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Pass on what was said."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import DataTable
+from textual.widgets import DataTable, Static
 
 from conservator.agent.tui.history import Row
 from conservator.agent.tui.widgets.panel import Panel
@@ -35,6 +35,7 @@ M plots another column. An arrow in the heading says which way is better. No sin
     ]
     DEFAULT_CSS = """
     ScoresPanel { layout: vertical; height: 1fr; min-height: 5; }
+    ScoresPanel Static { color: $text-muted; }
     ScoresPanel DataTable { height: auto; max-height: 50%; background: transparent; scrollbar-size: 1 1; }
     ScoresPanel PlotextPlot { height: 1fr; min-height: 5; }
     """
@@ -48,6 +49,7 @@ M plots another column. An arrow in the heading says which way is better. No sin
 
     def compose(self) -> ComposeResult:
         """The table; the plot joins it when there is something to plot."""
+        yield Static("nothing measured yet", markup=False)
         table: DataTable[Text] = DataTable(cursor_type="none")
         table.can_focus = False
         yield table
@@ -64,25 +66,30 @@ M plots another column. An arrow in the heading says which way is better. No sin
         gains = any(row.gain is not None for row in self._rows)
         return [*([GAIN] if gains else []), *names]
 
+    @property
+    def plotted(self) -> str:
+        """The column that is plotted: the wanted one as soon as anything has it, the first one before."""
+        columns = self.columns
+        return self._metric if self._metric in columns or not columns else columns[0]
+
     def action_metric(self) -> None:
         """Plot the next column."""
         columns = self.columns
         if columns:
-            place = columns.index(self._metric) if self._metric in columns else -1
-            self._metric = columns[(place + 1) % len(columns)]
+            self._metric = columns[(columns.index(self.plotted) + 1) % len(columns)]
             self.redraw()
 
     def redraw(self) -> None:
         """Table and plot."""
         columns = self.columns
-        if self._metric not in columns and columns:
-            self._metric = columns[0]
         table = self.query_one(DataTable)
+        table.display = bool(self._rows)
+        self.query_one(Static).display = not self._rows
         table.clear(columns=True)
         shown = self._fitting(columns)
         table.add_column("")
         for name in shown:
-            style = "bold" if name == self._metric and len(columns) > 1 else "dim"
+            style = "bold" if name == self.plotted and len(columns) > 1 else "dim"
             table.add_column(Text(_heading(name), style, justify="right"))
         for row in self._rows:
             cells = [Text(_number(_value(row, name)), justify="right") for name in shown]
@@ -95,7 +102,7 @@ M plots another column. An arrow in the heading says which way is better. No sin
         names = max((len(row.id) for row in self._rows), default=0)
         room = self.content_size.width - names - 2
         shown: list[str] = []
-        for name in dict.fromkeys((self._metric, *columns)):
+        for name in dict.fromkeys((self.plotted, *columns)):
             room -= max(5, len(_heading(name))) + 2
             if name in columns and room >= 0:
                 shown.append(name)
@@ -119,7 +126,7 @@ M plots another column. An arrow in the heading says which way is better. No sin
         points = [
             (number, value)
             for number, row in enumerate(self._rows)
-            if (value := _value(row, self._metric)) is not None
+            if (value := _value(row, self.plotted)) is not None
         ]
         plot: Any = self._plot.plt
         plot.clear_data()

@@ -56,7 +56,7 @@ Enter goes to a turn: the next one starts there. V only looks. A puts a node on 
         Binding("w", "choose('why')", "Why", id="tree.why", tooltip="Findings, calls, verdict"),
     ]
     DEFAULT_CSS = """
-    _Nodes { height: 1fr; background: transparent; padding: 0; scrollbar-size-vertical: 1; }
+    _Nodes { height: 1fr; background: transparent; padding: 0; overflow-x: hidden; scrollbar-size-vertical: 1; }
     """
 
     def render_label(self, node: TreeNode[str], base_style: Style, style: Style) -> Text:
@@ -88,6 +88,7 @@ class TreePanel(Panel):
         """Nothing is known yet."""
         super().__init__(id=id)
         self._here = ""
+        self._wanted: str | None = None
 
     def compose(self) -> ComposeResult:
         """The nodes."""
@@ -99,7 +100,9 @@ class TreePanel(Panel):
     def show(self, history: History, tree: Tree) -> None:
         """Show all nodes; the cursor stays where it was, unless the session went elsewhere."""
         nodes = self.query_one(_Nodes)
-        cursor = nodes.cursor_node.data if nodes.cursor_node is not None else None
+        cursor = self._wanted
+        if cursor is None and nodes.cursor_node is not None:
+            cursor = nodes.cursor_node.data
         if tree.here != self._here:
             self._here, cursor = tree.here, tree.here
         nodes.clear()
@@ -114,8 +117,13 @@ class TreePanel(Panel):
             places[history.turn] = places[tree.here].add(label, history.turn, expand=True)
             self._add_attempts(places, history.turn, history)
         nodes.root.expand()
+        self._wanted = cursor or tree.here
         # A node has no line before the tree is drawn again.
-        self.call_after_refresh(nodes.move_cursor, places.get(cursor or tree.here, nodes.root))
+        self.call_after_refresh(self._place_cursor, places.get(self._wanted, nodes.root))
+
+    def _place_cursor(self, node: TreeNode[str]) -> None:
+        self._wanted = None
+        self.query_one(_Nodes).move_cursor(node)
 
     def _add_attempts(self, places: dict[str, TreeNode[str]], turn: str, history: History) -> None:
         for row in history.below(turn):
@@ -129,12 +137,12 @@ class TreePanel(Panel):
         here = node == tree.here
         label = Text("\u25cf " if here else "\u25cb ", self.colour("primary") if here else "dim")
         label.append(node, "bold" if here else "")
-        if row is not None and node != ORIGINAL:
-            label.append(f"  {row.words}")
-        if row is not None and row.gain is not None:
-            colour = self.colour("success" if row.gain > 0 else "error")
-            label.append(f"  {gain_words(row.gain)}", colour)
         names = [name for name, at in tree.branches.items() if at == node]
         if names and len(tree.branches) > 1:
-            label.append(f"  [{', '.join(names)}]", self.colour("warning"))
+            label.append(f" [{', '.join(names)}]", self.colour("warning"))
+        if row is not None and row.gain is not None:
+            colour = self.colour("success" if row.gain > 0 else "error")
+            label.append(f" {gain_words(row.gain)}", colour)
+        if row is not None and node != ORIGINAL:
+            label.append(f"  {row.words}")
         return label

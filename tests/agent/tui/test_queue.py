@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conservator.agent.tui.batch import photos_in
+from conservator.agent.tui.batch import Batch, Item, photos_in
 from conservator.agent.tui.modals.ask import Ask
+from conservator.agent.tui.opening import Opening
 from conservator.agent.tui.screens.queue import QueueScreen
 from conservator.agent.tui.screens.session import SessionScreen
+from conservator.policies.preset import preset_names
 from tui_pilot import MakeApp, rendered, settled, until
 
 
@@ -97,11 +99,31 @@ async def test_pausing_and_leaving_out(make_app: MakeApp, photos: Path) -> None:
         assert "paused" in rendered(app)
         await pilot.press("delete")
         assert states(app) == {"a.png": "left out", "c.jpg": "waiting"}
+        # The policy is another one, and the one before comes round again.
+        before = app.batch.policy
+        await pilot.press("p")
+        chosen = app.batch.policy
+        assert chosen != before and chosen in preset_names()
+        await until(pilot, lambda: f"policy {chosen}, from the next photo on" in rendered(app))
+        app.batch.choose(before)
         await pilot.press("space")
         await until(pilot, lambda: states(app)["c.jpg"] == "done")
         assert states(app)["a.png"] == "left out"
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(app.screen, QueueScreen))
+
+
+def test_when_a_photo_is_due(tmp_path: Path) -> None:
+    batch = Batch(lambda message: None, Opening())
+    paths = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+    for path in paths:
+        batch._put(Item(path))
+    assert [batch.due(path) for path in paths] == [None] * 3
+    batch._put(Item(paths[0], "done", seconds=20.0))
+    batch._put(Item(paths[1], "running"))
+    assert [batch.due(path) for path in paths] == [None, 20, 40]
+    assert batch.seconds_left == 40
+    assert batch.due(tmp_path / "other.png") is None
 
 
 def test_photos_of_a_folder(photos: Path) -> None:

@@ -49,7 +49,7 @@ async def test_a_session_as_a_person_holds_it(
             assert told in words, words
         assert screen.board.picture.nodes == ("original", "t1")
         shown = rendered(app)
-        for told in ("t1  restore", "classical-nlm(noise", "\u2713 noise<=low", "a1 classical-nlm"):
+        for told in ("t1 +", "classical-nlm(noise", "\u2713 noise<=low", "a1 classical-nlm"):
             assert told in shown, shown
 
         await pilot.press(*"a bit less smoothing", "enter")

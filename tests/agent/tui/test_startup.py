@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -130,6 +131,29 @@ def test_at_a_terminal(tmp_path: Path, words: tuple[str, ...]) -> None:
         terminal.wait_for(b"older")
         os.write(terminal.ours, b"\x03")
         terminal.wait_for(b"again quits")
+        os.write(terminal.ours, b"\x11")
+        terminal.wait_for(b"\x1b[?1049l")
+        assert terminal.process.wait(60) == 0
+    finally:
+        terminal.close()
+
+
+def test_stopped_and_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "older").mkdir()
+    terminal = Terminal(tmp_path, "tui", ".")
+    try:
+        terminal.wait_for(b"older")
+        terminal.seen = b""
+        terminal.process.send_signal(signal.SIGTSTP)
+        # The shell gets its screen back, and the process rests.
+        terminal.wait_for(b"\x1b[?1049l")
+        _, status = os.waitpid(terminal.process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        terminal.seen = b""
+        terminal.process.send_signal(signal.SIGCONT)
+        terminal.wait_for(b"\x1b[?1049h")
+        terminal.wait_for(b"older")
+        terminal.seen = b""
         os.write(terminal.ours, b"\x11")
         terminal.wait_for(b"\x1b[?1049l")
         assert terminal.process.wait(60) == 0
