@@ -153,7 +153,7 @@ def vlm_option(function: _F) -> _F:
         metavar="WHO",
         default="auto",
         help="Vision-language model: embedded, local, served, none, or a server's URL. "
-        "Default: CONSERVATOR_VLM, else a running server, else none.",
+        "Default: CONSERVATOR_VLM, else a running server, else embedded.",
     )(function)
 
 

@@ -34,9 +34,7 @@ def checked_spec(spec: str) -> str:
 
 
 def resolved_spec(spec: str, settings: Settings) -> str:
-    """What `auto` stands for here: a server that was named or runs, else none.
-
-    The embedded model is asked for by name: as trained so far it costs more than it brings (see its MODEL_CARD.md).
+    """What `auto` stands for here: a server that was named or runs, else the embedded model, else (where that is not installed) none.
 
     Raises:
         UnknownNameError: it is no specification.
@@ -49,7 +47,7 @@ def resolved_spec(spec: str, settings: Settings) -> str:
     server = None if settings.vlm_url else running_server(settings)
     if settings.vlm_url or (server is not None and healthy(server.url, timeout_s=1.0)):
         return "served"
-    return "none"
+    return "none" if embedded.missing() else "embedded"
 
 
 def open_vlm(spec: str, settings: Settings, *, device: str | None = None) -> BaseChatModel | None:

@@ -15,8 +15,13 @@ def made(tmp_path: Path, **given: object) -> Settings:
     return Settings(**{"vlm": "auto", "state_dir": tmp_path, **given})  # type: ignore[arg-type]
 
 
-def test_auto_takes_a_server_and_else_nobody(tmp_path: Path) -> None:
-    assert resolved_spec("auto", made(tmp_path)) == "none"
+def test_auto_takes_a_server_and_else_the_embedded_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert resolved_spec("auto", made(tmp_path)) == "embedded"
+    with monkeypatch.context() as patch:
+        patch.setattr(embedded, "MODEL", tmp_path)
+        assert resolved_spec("auto", made(tmp_path)) == "none"
     assert resolved_spec("auto", made(tmp_path, vlm="embedded")) == "embedded"
     assert resolved_spec("auto", made(tmp_path, vlm_url="http://127.0.0.1:1")) == "served"
     assert resolved_spec("auto", made(tmp_path, vlm="none")) == "none"
