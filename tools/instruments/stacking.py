@@ -43,6 +43,9 @@ READ_JOINTLY = (
 PRESENT: dict[Kind, float] = {Kind.LOW_LIGHT: 0.35, Kind.RAIN: 0.35, Kind.HAZE: 0.4}
 """Probability from which a kind counts as present, `LIKELY` where it is not named; chosen on four photos of Kodak and two of McMaster."""
 
+GUESSED = frozenset({Kind.LOW_LIGHT})
+"""Kinds whose levels are so hard to tell apart that undoing the draw to the middle would only spread the error."""
+
 _FLOOR = 1e-4
 _MOST = 5.0
 
@@ -129,7 +132,8 @@ def _finding(kind: Kind, levels: Levels) -> Finding:
     if 1 - levels[0] >= PRESENT.get(kind, LIKELY):
         level = float(levels[1:] @ np.arange(1, 5) / levels[1:].sum())
         read = level / 4
-        severity = max(stack().undrawn(kind, level) / 4, JUST_PRESENT)
+        severity = read if kind in GUESSED else stack().undrawn(kind, level) / 4
+        severity = max(severity, JUST_PRESENT)
     else:
         read = severity = min(float(levels @ np.arange(5)) / 4, JUST_ABSENT)
     return Finding(
