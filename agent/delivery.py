@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from conservator.agent.placing import place_picture
+from conservator.agent.provenance import provenanced
 from conservator.agent.recipe import Recipe, recipe_of
 from conservator.policies.attempt import ORIGINAL, chain_of, find_attempt
 from conservator.policies.planner import Situation
@@ -141,7 +142,7 @@ def deliver(state: RunState, context: RunContext, conclusion: Conclusion) -> Non
     folder, target = context.folder, context.request.output
     if target is not None and not (conclusion.outcome == "cancelled" and state["best"] == ORIGINAL):
         with context.timed("saving"):
-            place_picture(picture, context)
+            place_picture(provenanced(picture, final_recipe(state, context)), context)
     if folder.temporary:
         return
     folder.write_text("recipe.json", final_recipe(state, context).model_dump_json(indent=1))

@@ -308,10 +308,12 @@ def _replay_folder(work: _Work, source: Path, target: Path | None) -> tuple[Repl
 
 
 def _replayed(work: _Work, picture: Picture, source: Path | None, target: Path | None) -> Replayed:
+    from conservator.agent.provenance import provenanced
     from conservator.tools.image_io import save
 
     started = time.perf_counter()
     result = picture.with_pixels(_result(work, picture))
+    result = provenanced(result, work.recipe, weights=work.strict)
     path = None if target is None else save(result, target, overwrite=work.overwrite)
     seconds = time.perf_counter() - started
     return Replayed(source, result.pixels, path, len(work.recipe.steps), seconds)
