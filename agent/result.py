@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +17,7 @@ from conservator.agent.vlm.asked import Asked
 from conservator.agent.wishes import Said
 from conservator.policies.attempt import ORIGINAL, Attempt, DecidedBy, ToolCall, chain_of
 from conservator.policies.budget import Limit, Spent
+from conservator.policies.front import Standing, pareto_front
 from conservator.policies.stopping import Outcome
 from conservator.policies.targets import Clause
 from conservator.restorers.degradations.vocabulary import ConditionReport, Level
@@ -183,6 +184,11 @@ class RestorationResult:
         """The accepted attempts, from the input to the result."""
         return chain_of(self.attempts, self.best)
 
+    @property
+    def front(self) -> tuple[Standing, ...]:
+        """What a person may prefer: the input and the candidates that no other one beats in both removal and fidelity."""
+        return pareto_front(self.before.findings, self.attempts)
+
     def as_dict(self) -> dict[str, Any]:
         """JSON data: what `report.json` holds."""
         return {
@@ -200,6 +206,7 @@ class RestorationResult:
             "scores": dict(self.scores),
             "best": self.best,
             "attempts": [attempt.model_dump(mode="json") for attempt in self.attempts],
+            "front": [asdict(standing) for standing in self.front],
             "planned": [call.model_dump(mode="json") for call in self.planned],
             "recipe": self.recipe.model_dump(mode="json"),
             "blocking": list(self.blocking),

@@ -279,12 +279,13 @@ def _gain_check(
         limit = preset.minimal_estimate
         if Kind.LOW_LIGHT in treated:
             limit = max(limit, round(preset.brightening_estimate * gain.spread, 4))
+        needed = f" (limit >= {limit:+.1f})" if gain.psnr < limit else ""
         yield Check(
             name="gain",
             passed=gain.psnr >= limit,
             value=gain.psnr,
             limit=limit,
-            says=f"estimated gain {gain.psnr:+.1f} dB, give or take {gain.spread:.1f}",
+            says=f"estimated gain {gain.psnr:+.1f} dB, give or take {gain.spread:.1f}{needed}",
         )
 
 

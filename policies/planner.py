@@ -6,8 +6,8 @@ It decides without a vision-language model, and checks or replaces one where it 
 - a specialist takes a kind over where it measured better than the lead by a margin (`preferences.yaml`);
 - a step may have rivals, which whoever runs the plan tries on a piece: the lead with what was only hinted at, a restorer that looks for itself,
   the next best (`Preset.candidates`);
-- what was refused as too strong is blended with its source, what was too weak is asked for more strongly, and only then
-  does another restorer get its turn;
+- what was refused as too strong is blended with its source (and the share is searched for, `Preset.blend_searches`), what was too weak is asked
+  for more strongly, and only then does another restorer get its turn;
 - what a treatment brings to light is treated next (rain behind haze, haze behind noise);
 - a good but incomplete treatment is redone from the original rather than polished.
 """
@@ -111,7 +111,7 @@ def plan(situation: Situation) -> Plan:
     left = situation.preset.max_attempts - len(made)
     if left <= 0:
         return Plan(reason=f"{len(made)} attempts made, as many as the policy allows")
-    call = _retry(situation)
+    call = _retry(situation) or _between(situation)
     if call is not None:
         return Plan(calls=(call,), reason=call.rationale)
     remaining = _remaining(situation, todo)
@@ -159,6 +159,29 @@ def _weaker(situation: Situation, last: Attempt, family: Sequence[Attempt]) -> T
             "rationale": f"too strong ({reason}): blend {share:.0%} of it with its source",
         }
     )
+
+
+_GOLDEN = (5**0.5 - 1) / 2
+_LEAST_SHARE = 0.03
+"""Between two blends, below which nobody sees a difference."""
+
+
+def _between(situation: Situation) -> ToolCall | None:
+    """A golden section (Kiefer, 1953) from the blend that is the best so far towards the next one that was worse, or too strong."""
+    best, last = find_attempt(situation.attempts, situation.best), _last_judged(situation)
+    if best is None or last is None or best.call.calls_tool:
+        return None
+    family = [a for a in situation.attempts if a.call.reuses == best.call.reuses]
+    searched = [a for a in family if a.call.blend not in situation.preset.blends]
+    if last not in family or len(searched) >= situation.preset.blend_searches:
+        return None
+    low = best.call.blend
+    high = min((a.call.blend for a in family if a.call.blend > low), default=1.0)
+    share = round(low + _GOLDEN * (high - low), 3)
+    if high - low < _LEAST_SHARE:
+        return None
+    reason = f"{low:.0%} held, {high:.0%} did not do better: blend {share:.0%}"
+    return best.call.model_copy(update={"blend": share, "rationale": reason})
 
 
 def _stronger(situation: Situation, last: Attempt, family: Sequence[Attempt]) -> ToolCall | None:

@@ -149,6 +149,8 @@ class Preset(_Data):
         strength_bias: added to the measured severity in first prompts.
         strength_step: severity by which a retry treats stronger or weaker.
         blends: shares of the treated picture tried, in order, when a candidate was judged too strong.
+        blend_searches: golden-section steps from a blend that was accepted towards the one that was too strong: up to the user's taste, which
+            archival stays under.
         minimal_drop: severity that the treated kinds must lose, on average, weighted by confidence.
         minimal_rise: severity by which another kind must rise before a rise by a level counts.
         minimal_votes: balance of the metric votes in [-1, 1] below which a candidate is refused.
@@ -191,6 +193,7 @@ class Preset(_Data):
     strength_bias: float = Field(default=0.0, ge=-1, le=1)
     strength_step: float = Field(default=0.15, gt=0, le=1)
     blends: tuple[float, ...] = (0.5,)
+    blend_searches: int = Field(default=0, ge=0)
     minimal_drop: float = Field(ge=0, le=1)
     minimal_rise: float = Field(default=0.1, ge=0, le=1)
     minimal_votes: float = Field(default=0.0, ge=-1, le=1)

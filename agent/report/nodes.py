@@ -9,7 +9,9 @@ from conservator.agent.report.pictures import Shown
 from conservator.agent.report.table import Table
 from conservator.agent.report.tables import Tone, arrows, checks_table
 from conservator.policies.attempt import ORIGINAL, Attempt, chain_of
+from conservator.policies.front import Standing, pareto_front
 from conservator.policies.opinion import Opinion
+from conservator.restorers.degradations.vocabulary import Finding
 from conservator.tools.gain import Gain
 
 __all__ = ["Fact", "Node", "attempt_nodes", "gain_words", "label", "state_of", "who"]
@@ -73,6 +75,7 @@ def attempt_nodes(
     best: str,
     thumbnails: Mapping[str, Shown],
     *,
+    before: Sequence[Finding] = (),
     prefix: str = "",
 ) -> tuple[Node, ...]:
     """A run's attempts below the untouched input, each before those that start from it.
@@ -81,10 +84,12 @@ def attempt_nodes(
         attempts: in the order of making.
         best: the node that is the result.
         thumbnails: node -> picture.
+        before: found on the input.
         prefix: of the anchors, where a page holds more than one run.
     """
     kept = {ORIGINAL, *(attempt.id for attempt in chain_of(attempts, best))}
     untouched = best == ORIGINAL
+    front = {one.node: one for one in pareto_front(before, attempts)}
     root = Node(
         anchor=f"node-{prefix}{ORIGINAL}",
         id=ORIGINAL,
@@ -110,7 +115,7 @@ def attempt_nodes(
                 tone=tone,
                 kept=attempt.id in kept,
                 thumbnail=thumbnails.get(attempt.id),
-                facts=tuple(_facts(attempt)),
+                facts=(*_facts(attempt), *_standing(front.get(attempt.id), len(front))),
                 checks=None if attempt.verdict is None else checks_table(attempt.verdict),
             )
             yield from below(attempt.id, depth + 1)
@@ -159,6 +164,18 @@ def _facts(attempt: Attempt) -> Iterator[Fact]:
         yield "the model's opinion", _opinion(attempt.opinion)
     if attempt.status in ("made", "judged"):
         yield "took", f"{attempt.seconds:.1f} s"
+
+
+def _standing(standing: Standing | None, count: int) -> Iterator[Fact]:
+    """A word on the front, where there is a choice beside the input."""
+    if standing is not None and count > 2:
+        numbers = (
+            f"severity taken off {standing.removal:.2f}, structure kept {standing.fidelity:.3f}"
+        )
+        yield (
+            "Pareto front",
+            f"nothing that was accepted takes off more and stays nearer: {numbers}",
+        )
 
 
 def _opinion(opinion: Opinion) -> str:

@@ -102,7 +102,9 @@ def run_page(material: RunMaterial) -> tuple[str, Album]:
         question=_json(record.question) if record.question else "",
         compared=compared(album, names, material.pictures, other, file=file_name(request)),
         missing=list(missing(album)),
-        nodes=attempt_nodes(record.attempts, record.best, thumbnails),
+        nodes=attempt_nodes(
+            record.attempts, record.best, thumbnails, before=record.before.findings
+        ),
         planned=[str(call) for call in record.planned],
         tables=[table for table in tables if table.lines or table.note],
         scene=record.before.scene,

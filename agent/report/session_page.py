@@ -220,7 +220,9 @@ def _turn(turn: Turn, material: SessionMaterial, thumbnails: Mapping[str, Shown]
         run="" if run is None else outcome_words(run),
         attempts=()
         if run is None
-        else attempt_nodes(run.attempts, run.best, {}, prefix=f"{turn.id}-"),
+        else attempt_nodes(
+            run.attempts, run.best, {}, before=run.before.findings, prefix=f"{turn.id}-"
+        ),
         asked=asked_table(turn.asked) if turn.asked else None,
     )
 

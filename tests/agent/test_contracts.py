@@ -219,6 +219,15 @@ CASES = {
         ("noise<=low",),
         code=4,
     ),
+    "no second": Case(
+        "noisy",
+        {"targets": "noise<=low", "max_seconds": 0},
+        "limit",
+        "limit of 0 seconds was reached; the input is kept",
+        0,
+        ("noise<=low",),
+        code=4,
+    ),
     "two seconds, gone after the first call": Case(
         "dark",
         {"targets": "noise<=low,low_light<=low", "max_seconds": 2},

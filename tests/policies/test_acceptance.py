@@ -83,7 +83,7 @@ def test_an_expected_loss_refuses_what_instruments_like() -> None:
     better = measured({Kind.NOISE: 3}, BETTER, SAME)
     result = verdict(NOISY, expecting(better, -0.8), {Kind.NOISE: 25})
     assert (result.accepted, result.fault) == (False, "strong")
-    assert result.reason == "estimated gain -0.8 dB, give or take 1.0"
+    assert result.reason == "estimated gain -0.8 dB, give or take 1.0 (limit >= +0.1)"
     assert verdict(NOISY, expecting(better, 3.0), {Kind.NOISE: 25}).gain > 2.5
 
 

@@ -148,6 +148,37 @@ def test_too_strong_is_blended_without_a_tool_call() -> None:
     assert other.restorer == "classical-nlm"
 
 
+def test_the_share_of_a_blend_is_searched_for_up_to_the_taste() -> None:
+    def shares(searches: int, best: float) -> list[float]:
+        """The blends that are planned where `best` gains most."""
+        changes = {"blend_searches": searches, "blends": (0.5,), "max_attempts": 40}
+        preset = ONE_BY_ONE.model_copy(update=changes)
+        (first,) = plan(situation(NOISE, preset=preset)).calls
+        made = [attempt("a1", first, accepted=False, fault="strong")]
+        here = ORIGINAL
+        while True:
+            planned = plan(situation(NOISE, attempts=tuple(made), best=here, preset=preset)).calls
+            if not planned or planned[0].calls_tool:
+                return [one.call.blend for one in made[1:]]
+            name, gain = f"a{len(made) + 1}", 1 - abs(planned[0].blend - best)
+            accepted = planned[0].blend < 0.9
+            fault = "none" if accepted else "strong"
+            left = (gone(NOISE, 5),)
+            done = attempt(name, planned[0], accepted=accepted, fault=fault, gain=gain, left=left)
+            now = next((one for one in made if one.id == here), None)
+            if accepted and gain > (0 if now is None else now.gain):
+                here = name
+            made.append(done)
+
+    # Archival and balanced stay under; perceptual goes as far as it is better.
+    assert shares(0, 0.8) == [0.5]
+    assert shares(2, 0.8) == [0.5, 0.809, 0.927]
+    assert shares(2, 0.5) == [0.5, 0.809, 0.691]
+    assert shares(50, 0.5)[-1] == pytest.approx(0.5, abs=0.05)
+    assert len(shares(50, 0.5)) < 10
+    assert load_preset("archival").blend_searches == 0 < load_preset("perceptual").blend_searches
+
+
 def test_a_blend_that_is_too_weak_gives_way_to_the_next() -> None:
     (call,) = plan(situation(NOISE)).calls
     strong = attempt("a1", call, accepted=False, fault="strong")
