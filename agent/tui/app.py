@@ -152,6 +152,13 @@ class ConservatorApp(App[None]):
         else:
             self.notify("Ctrl+C again quits; the session is kept")
 
+    def watch_app_focus(self, focus: bool) -> None:
+        """A page that was opened behind another one began with nothing in focus."""
+        if focus and self.is_running and self.screen_stack:
+            wanted = self.screen.AUTO_FOCUS
+            if wanted and self.screen.focused is None:
+                self.screen.query(wanted).focus()
+
     @on(OpenAsked)
     def _open_asked(self, message: OpenAsked) -> None:
         self._to_session(message.path)

@@ -46,6 +46,7 @@ class QueueScreen(Screen[None]):
         Binding("e", "export", "Export", id="queue.export", tooltip="Results, recipes, reports and a table"),
         Binding("escape,ctrl+o", "back", "Back", id="queue.back", tooltip="The queue goes on"),
     ]  # fmt: skip
+    AUTO_FOCUS = "DataTable"
     DEFAULT_CSS = """
     QueueScreen DataTable { height: 1fr; background: transparent; }
     QueueScreen #summary { height: 1; padding: 0 1; color: $text-muted; }

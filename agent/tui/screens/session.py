@@ -71,6 +71,7 @@ Every turn can be undone. Nothing is written beside the photo until you save, an
         Binding("i,slash", "type", "Type", show=False, id="session.type"),
         Binding("ctrl+o", "close", "Photos", show=False, id="session.close", tooltip="Back to the photos; the session is kept"),
     ]  # fmt: skip
+    AUTO_FOCUS = "Dialogue Input"
     HORIZONTAL_BREAKPOINTS = ACROSS
     VERTICAL_BREAKPOINTS = DOWN
     DEFAULT_CSS = """

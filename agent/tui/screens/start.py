@@ -45,6 +45,7 @@ Conservator examines a photo, treats no more than needed, and documents every st
         ),
         Binding("f5", "again", "Reload", show=False, id="start.reload"),
     ]
+    AUTO_FOCUS = "Browser"
     HORIZONTAL_BREAKPOINTS = ACROSS
     VERTICAL_BREAKPOINTS = DOWN
     DEFAULT_CSS = """

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from textual.events import Paste
+from textual.events import AppBlur, AppFocus, Paste
 from textual.widgets import Input
 
 from conservator import open_session
@@ -127,3 +127,15 @@ async def test_a_session_is_found_from_elsewhere(
         await until(pilot, lambda: isinstance(app.screen, SessionScreen))
         screen = await settled(pilot)
         assert screen.session is not None and screen.session.tree.here == "t1"
+
+
+async def test_a_page_opened_in_the_background(make_app: MakeApp, photos: Path) -> None:
+    app = make_app()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, StartScreen))
+        app.post_message(AppBlur())
+        await until(pilot, lambda: app.screen.focused is None)
+        # What had the focus may be gone, or nothing had it yet.
+        app._last_focused_on_app_blur = None
+        app.post_message(AppFocus())
+        await until(pilot, lambda: isinstance(app.screen.focused, Browser))
