@@ -31,13 +31,15 @@ class _Table(DataTable[Text]):
 Photos that are restored one after the other while you do something else. Each gets a session beside it, so Enter opens any that is done, and its result is written beside it; the photos themselves stay as they are.
 
 A queue over the same folder goes on where one that was killed stopped."""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select_cursor", "Open", id="queue.open", tooltip="Open as a session"),
+    ]
 
 
 class QueueScreen(Screen[None]):
     """Shows the queue."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "open", "Open", id="queue.open", tooltip="Open as a session"),
         Binding("space", "pause", "Pause", id="queue.pause", tooltip="After the photo in hand, and go on again"),
         Binding("a", "add", "Add", id="queue.add", tooltip="A folder or a photo"),
         Binding("p", "policy", "Policy", id="queue.policy", tooltip="Another one, from the next photo on"),
@@ -72,7 +74,7 @@ class QueueScreen(Screen[None]):
         table = self.query_one(_Table)
         table.add_column("photo", key="photo")
         table.add_column("state", key="state")
-        table.add_column("", key="words")
+        table.add_column("at, or outcome", key="words")
         table.add_column("time", key="time")
         table.focus()
         self.renew()

@@ -95,7 +95,7 @@ class Activity(Widget, can_focus=False):
         # Without animation, as some people want it, the sign rests; it also rests with the clock.
         moves = self.app.animation_level != "none" and self._stood is None
         turn = int(self.seconds / _BEAT_S) if moves else 0
-        end = Text(f" {duration(self.seconds)}")
+        end = Text("" if self._stood is not None else f" {duration(self.seconds)}")
         if self._share is not None:
             width = min(_BAR, self.size.width // 6)
             full = round(self._share * width)

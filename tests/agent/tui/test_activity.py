@@ -28,6 +28,7 @@ async def test_the_clock_stands_while_the_user_is_waited_for(
         now = 165.0
         line.stand()
         assert line.seconds == 5
+        assert not line.render().plain.endswith(" s")
         line.go()
         line.go()
         now = 167.0
