@@ -76,6 +76,11 @@ class RestorerCard(BaseModel):
     paper: str = ""
     configurations: dict[str, Configuration] = {}
 
+    @property
+    def reads_scene(self) -> bool:
+        """Whether it is told what the photo shows (`RestorationPrompt.semantic`); other languages have no word for it."""
+        return self.prompt_style == "spire"
+
     def ready(self, configuration: str = "compact") -> bool:
         """Whether that configuration is there and runs without weights that the user would have to bring."""
         chosen = self.configurations.get(configuration)

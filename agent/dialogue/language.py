@@ -30,7 +30,8 @@ Verb = Literal[
 HELP: Final = """\
 restore            look, and treat what needs it, from where you are
 WORDS              what to change: "too dark", "a bit less smoothing", "keep the grain", "brighter in the sky",
-                   "less on the left half", "in the box 10,20,300,200 remove the noise", "noise sigma 15"
+                   "less on the left half", "in the box 10,20,300,200 remove the noise", "noise sigma 15",
+                   "it is a zebra"
 undo, redo         one turn back, and forth again
 tree               all turns, and where you are
 go NODE            to a turn (t2), to a branch, or to original

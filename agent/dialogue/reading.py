@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from conservator.agent.dialogue.parts import unknown_part
@@ -16,6 +16,7 @@ from conservator.agent.dialogue.treatment import (
     inside,
     moved,
     set_to,
+    showing,
     strengths,
     without,
 )
@@ -63,6 +64,14 @@ _ALONE: Final = re.compile(
     r"(?: (?:it|alone|untouched|unchanged|as|is|was|original|the|from|everything))*"
 )
 """About a place: leave it as it came in."""
+_SHOWS: Final = re.compile(
+    r"(?:(?:it|this|that|he|she|they|these|those|there)(?: is| are|'s|'re)"
+    r"|(?:it|this|the (?:photo|picture|image)) (?:shows|depicts|is of))"
+    r" (?:(?:actually|really|in fact) )?(?:(?:an?|the) (?:photo|picture|image) of )?"
+    r"(?P<scene>(?:an?|the|my|our|his|her|their|two|three|some) .+)",
+    re.IGNORECASE,
+)
+"""What the photo shows: "it is a zebra"."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +152,12 @@ class Reader:
         read: list[Understood] = []
         asked: list[Asked] = []
         for statement in read_statements(words, width=width, height=height):
+            scene, statement = _scene_in(statement)
+            if scene:
+                wishes.append(Wish(shows=scene))
+                treatment = self.carried_out(treatment, wishes[-1:])
+                if not statement.text:
+                    continue
             self._look_for(statement.region)
             understood = self._understood(statement, treatment, path, asked)
             read.append(understood)
@@ -163,10 +178,18 @@ class Reader:
 
     def carried_out(self, treatment: Treatment, wishes: Sequence[Wish]) -> Treatment:
         """The treatment as the wishes change it."""
+        reader = self
         for wish in wishes:
+            if wish.shows:
+                reader = reader.told(wish.shows)
+                treatment = showing(treatment, wish.shows, self.cards)
             for kind in wish.kinds:
-                treatment = changed_in(treatment, wish.region, self._change(wish, kind))
+                treatment = changed_in(treatment, wish.region, reader._change(wish, kind))
         return treatment
+
+    def told(self, scene: str) -> Reader:
+        """The reader who knows what the photo shows."""
+        return replace(self, report=self.report.model_copy(update={"scene": scene}))
 
     def sparing(self, treatment: Treatment, said: Iterable[Wish]) -> Treatment:
         """The treatment without what the user wants left alone in parts of the photo, after all that was said."""
@@ -355,6 +378,27 @@ def _doses(path: Sequence[Turn], kind: Kind, region: Region | None) -> list[floa
             else:
                 found.clear()
     return found
+
+
+def _scene_in(statement: Statement) -> tuple[str, Statement]:
+    """What the photo shows by a clause of a statement about the whole of it, and the statement without that clause."""
+    if statement.region is not None:
+        return "", statement
+    clauses = [clause.strip() for clause in re.split(r"[,;.]|\bbut\b", statement.text)]
+    found = next(((scene, clause) for clause in clauses if (scene := _scene(clause))), None)
+    if found is None:
+        return "", statement
+    rest = ", ".join(clause for clause in clauses if clause and clause != found[1])
+    return found[0], replace(statement, text=rest)
+
+
+def _scene(text: str) -> str:
+    """What the photo shows by these words; "" where they are about what is wrong with it."""
+    match = _SHOWS.fullmatch(text)
+    if match is None or read_comment(text, _SOMETHING).changes or kept_kinds(text):
+        return ""
+    asked = plain.read(match["scene"])
+    return "" if asked.strengths or asked.denied or asked.kept else match["scene"].strip(" .!")
 
 
 def _leave(kind: Kind, wish: Wish) -> Callable[[Treatment], Treatment]:

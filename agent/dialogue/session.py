@@ -264,7 +264,10 @@ class Session:
         if here is None:
             self._keep(report=result.before)
         treatment, made = self._shop.after_run(result, name, self._treatment(), self._state.made)
-        treatment = self._reader(signal).sparing(treatment, said)
+        reader = self._reader(signal)
+        if shows := _shown(said):
+            treatment = reader.carried_out(treatment, (Wish(shows=shows),))
+        treatment = reader.sparing(treatment, said)
         treatment, product = self._made(treatment, made, name, signal)
         lines = [f"found: {found(result.before)}"]
         lines += new_calls(recipe_steps(self._treatment()), product.steps)
@@ -468,7 +471,9 @@ class Session:
         return own or self._baseline()
 
     def _reader(self, cancel: CancelSignal) -> Reader:
-        return self._shop.reader(self._report(), cancel)
+        reader = self._shop.reader(self._report(), cancel)
+        shows = _shown(wish for turn in self.tree.path() for wish in turn.wishes)
+        return reader.told(shows) if shows else reader
 
     def _done(
         self, reading: Reading, reader: Reader, name: str, cancel: CancelSignal
@@ -561,6 +566,14 @@ class Session:
         """Change the state and write it."""
         new = self._state.model_copy(update=update)
         self._state = write_state(self._shop.folder, new)
+
+
+def _shown(said: Iterable[Wish]) -> str:
+    """What the photo shows, as the user said last; "" where nobody did."""
+    scene = ""
+    for wish in said:
+        scene = wish.shows or scene
+    return scene
 
 
 def _measured_already(result: RestorationResult) -> Measurement | None:

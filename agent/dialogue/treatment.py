@@ -36,6 +36,7 @@ __all__ = [
     "moved",
     "recipe_steps",
     "set_to",
+    "showing",
     "strengths",
     "without",
 ]
@@ -194,6 +195,20 @@ def set_to(treatment: Treatment, kind: Kind, value: float, addition: Addition | 
         return _prompted(step, _with(step.prompt, kind, value))
 
     return _changed(treatment, kind, change, addition, value)
+
+
+def showing(treatment: Treatment, scene: str, cards: Mapping[str, RestorerCard]) -> Treatment:
+    """The treatment with the restorers that read it told what the photo shows."""
+    match treatment:
+        case Treat(source=source, restorer=name, prompt=prompt):
+            card, update = cards.get(name), {"source": showing(source, scene, cards)}
+            if card is not None and card.reads_scene:
+                prompt = prompt.model_copy(update={"semantic": scene})
+            return treatment.model_copy(update={**update, "prompt": prompt})
+        case Mix(under=under, over=over, region=region):
+            return _mix(showing(under, scene, cards), showing(over, scene, cards), region)
+        case _:
+            return treatment
 
 
 def without(treatment: Treatment, kind: Kind | None = None) -> Treatment:

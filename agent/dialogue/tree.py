@@ -38,12 +38,14 @@ class Wish(_Data):
         changes: kind -> change, as it was read.
         doses: kind -> severity by which its strength moved; nothing for kinds that are left alone or set to a number.
         values: kind -> strength that the user gave as a number.
+        shows: what the photo shows, as the user says ("a zebra"); "" where that was not said.
     """
 
     region: Region | None = None
     changes: Mapping[Kind, Change] = {}
     doses: Mapping[Kind, float] = {}
     values: Mapping[Kind, float] = {}
+    shows: str = ""
 
     @property
     def kinds(self) -> tuple[Kind, ...]:

@@ -74,6 +74,9 @@ def found(report: ConditionReport) -> str:
 def wish_words(wish: Wish, before: Treatment, after: Treatment) -> Iterator[str]:
     """How the words were read, with the strengths before and after, one line a kind."""
     where = _where(wish)
+    if wish.shows:
+        unread = "" if before != after else "; no restorer that is used here reads that, so far"
+        yield f"it shows {wish.shows}{unread}"
     if set(wish.changes) == set(Kind):
         yield f"left as it came in{where}"
         return

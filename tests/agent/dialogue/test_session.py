@@ -16,7 +16,14 @@ from skimage import data
 from conservator import Session, open_session, replay
 from conservator.agent import events
 from conservator.agent.dialogue.state import read_state
-from conservator.agent.dialogue.treatment import Mix, Treat, strengths
+from conservator.agent.dialogue.treatment import (
+    Mix,
+    Treat,
+    Untouched,
+    recipe_steps,
+    showing,
+    strengths,
+)
 from conservator.agent.dialogue.tree import Turn
 from conservator.agent.errors import (
     CancelledError,
@@ -28,7 +35,10 @@ from conservator.agent.errors import (
 )
 from conservator.agent.sessions import RunFolder
 from conservator.policies.preset import Preset
+from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import Kind
+from conservator.restorers.prompts.model import RestorationPrompt
+from conservator.tools.regions import Region
 from scripted_chat import ScriptedChat, says
 
 
@@ -164,6 +174,35 @@ def test_what_is_not_understood_is_said(session: Session) -> None:
     assert not session.tree.turns
     partly = session.say("brighter, but what is the weather like")
     assert partly.turn is not None and "weather" in "\n".join(partly.said)
+
+
+def test_what_the_photo_shows_is_told_to_who_reads_it(session: Session, plain: Preset) -> None:
+    reply = session.say("it is a zebra")
+    assert reply.turn is not None and reply.turn.wishes[0].shows == "a zebra"
+    assert "it shows a zebra; no restorer that is used here reads that" in reply.said[0]
+    # What is wrong with it is nothing that it shows.
+    for words in ("it is a bit too dark", "it is a noisy photo"):
+        turn = done(session, words)
+        assert turn.wishes[0].kinds and not turn.wishes[0].shows, words
+    session.say("it is a horse, brighter")
+    assert session.here is not None
+    assert [wish.shows for wish in session.here.wishes] == ["a horse", ""]
+    session.say("undo")
+    # The one restorer that reads scenes needs weights; what it would be told shows without them.
+    cards = catalog.cards()
+    step = Treat(
+        source=Untouched(),
+        restorer="spire",
+        configuration="compact",
+        prompt=RestorationPrompt(degradations={Kind.NOISE: 20}),
+    )
+    mixed = Mix(under=step, over=Untouched(), region=Region(name="left", box=(0, 0, 0.5, 1)))
+    told = showing(mixed, "a zebra", cards)
+    assert isinstance(told, Mix) and isinstance(told.under, Treat)
+    assert told.under.prompt.semantic == "a zebra"
+    assert recipe_steps(told) != recipe_steps(mixed)
+    other = step.model_copy(update={"restorer": "llmra"})
+    assert showing(other, "a zebra", cards) == other
 
 
 def test_what_the_user_settled_stays_in_an_automatic_run(session: Session) -> None:
