@@ -7,10 +7,12 @@ The command runs at a pseudo-terminal of 140x45, as a user's does, and what it w
 - `start`: from the process's start to the first bytes of the first frame, in an empty folder, N times; whether torch was loaded by then,
   and two seconds later (files may still be browsed: nothing is opened).
 - `keys`: from a key to the bytes that show what it did, from the beginning of a restoration to its end: a letter is typed that is nowhere
-  else on the screen, or the picture is zoomed to 1:1 or back and arrives. Keys are told apart by whether a restorer's network was at work.
+  else on the screen, or the picture is zoomed with the wheel and arrives. Keys are told apart by whether a restorer's network was at work.
 
 A part that is not measured is kept as the file has it. `waiting` is the part of a time that the process's first thread, which draws, stood in the queue for a processor: what is left is what the
-program itself takes on a machine that has one free. It is Linux's own count, null elsewhere. Without a photo one is made: scikit-image's
+program itself takes on a machine that has one free for it. `work` is what that thread computed. Both are Linux's own counts, null elsewhere.
+On a machine that others keep busy a thread of the agent's that has the interpreter's lock may stand in the queue as well, and the drawing
+thread then waits for the lock: `waiting` does not know of that, so measure on one that is idle. Without a photo one is made: scikit-image's
 coffee at 1024x1536 with noise of sigma 25.
 """
 
@@ -45,6 +47,8 @@ _LETTERS: Final = "\u0436\u0449\u044d\u044e\u044f\u0444\u0431\u0434\u0438\u043b\
 _BLOCK: Final = "\N{UPPER HALF BLOCK}".encode()
 _ZOOMED: Final = 200
 """Cells of the picture that another magnification at least draws anew."""
+_WHEEL: Final = ("\x1b[<64;30;10M", "\x1b[<65;30;10M")
+"""Up and down, at a cell of the picture."""
 _FIRST: Final = b"open a photo to begin"
 
 
@@ -56,6 +60,7 @@ class Key:
         what: `typed` or `zoom`.
         seconds: until it was seen.
         waiting: how much of that the drawing thread waited for a processor; None where the system does not say.
+        work: how much of that it computed; None likewise.
         restorer: whether a restorer was at work.
     """
 
@@ -63,6 +68,7 @@ class Key:
     seconds: float
     waiting: float | None
     restorer: bool
+    work: float | None = None
 
 
 class _Terminal:
@@ -110,13 +116,15 @@ class _Terminal:
                 os.write(self._ours, b"\x1b[?62;22c")
 
     @property
-    def waited(self) -> float | None:
-        """Seconds that the process's first thread has waited for a processor."""
+    def spent(self) -> tuple[float, float] | None:
+        """Seconds that the process's first thread has computed, and has waited for a processor."""
+        pid = self._process.pid
         try:
-            text = Path(f"/proc/{self._process.pid}/schedstat").read_text(encoding="ascii")
-            return int(text.split()[1]) / 1e9
-        except (OSError, ValueError, IndexError):
+            text = Path(f"/proc/{pid}/task/{pid}/schedstat").read_text(encoding="ascii")
+            work, waiting = (int(word) / 1e9 for word in text.split()[:2])
+        except (OSError, ValueError):
             return None
+        return work, waiting
 
     @property
     def has_torch(self) -> bool | None:
@@ -139,14 +147,14 @@ def _started() -> dict[str, Any]:
         terminal = _Terminal(Path(folder))
         try:
             terminal.until(lambda seen: _FIRST in seen)
-            seconds, waited = time.perf_counter() - begun, terminal.waited
+            seconds, spent = time.perf_counter() - begun, terminal.spent
             early = terminal.has_torch
             end = time.monotonic() + 2
             while time.monotonic() < end:
                 terminal.read(0.1)
             return {
                 "seconds": round(seconds, 3),
-                "waiting": None if waited is None else round(waited, 3),
+                "waiting": None if spent is None else round(spent[1], 3),
                 "torch": early,
                 "torch_later": terminal.has_torch,
             }
@@ -160,12 +168,15 @@ def _pressed(photo: Path, pause_s: float) -> list[Key]:
     terminal = _Terminal(photo.parent, "--vlm", "none", "--images", "halfcell", str(photo))
 
     def press(what: str, key: str, shown: Callable[[bytes], bool]) -> None:
-        since, begun, waited = len(terminal.seen), time.perf_counter(), terminal.waited
+        since, pressed, before = len(terminal.seen), time.perf_counter(), terminal.spent
         terminal.press(key)
         terminal.until(shown, since)
-        seconds, later = time.perf_counter() - begun, terminal.waited
-        waiting = None if waited is None or later is None else later - waited
-        keys.append(Key(what, seconds, waiting, at_work()))
+        seconds, after = time.perf_counter() - pressed, terminal.spent
+        if before is None or after is None:
+            keys.append(Key(what, seconds, None, at_work()))
+        else:
+            work, waiting = after[0] - before[0], after[1] - before[1]
+            keys.append(Key(what, seconds, waiting, at_work(), work))
 
     def at_work() -> bool:
         """A restorer's network, by what the UI said last."""
@@ -186,14 +197,9 @@ def _pressed(photo: Path, pause_s: float) -> list[Key]:
             press("typed", letter, _shows(letter.encode()))
             _rest(terminal, pause_s)
             if number % 5 == 4:
-                # To the picture, and back to the line; the keys at the bottom tell.
-                since = len(terminal.seen)
-                terminal.press("\x1b")
-                terminal.until(_shows(b"A/B"), since)
-                press("zoom", "z", lambda seen: seen.count(_BLOCK) >= _ZOOMED)
-                since = len(terminal.seen)
-                terminal.press("i")
-                terminal.until(_shows(b"Panels"), since)
+                # The wheel over the picture, so that the line stays in focus: nearer, and back.
+                wheel = _WHEEL[number // 5 % 2]
+                press("zoom", wheel, lambda seen: seen.count(_BLOCK) >= _ZOOMED)
             number += 1
     finally:
         terminal.close()
@@ -224,6 +230,9 @@ def summary(keys: Iterable[Key]) -> dict[str, Any]:
             "ms_without_waiting": None
             if any(key.waiting is None for key in group)
             else _spread([max(0.0, key.seconds - (key.waiting or 0.0)) for key in group]),
+            "ms_of_work": None
+            if any(key.work is None for key in group)
+            else _spread([key.work or 0.0 for key in group]),
         }
         for name, group in groups.items()
     }
