@@ -5,6 +5,9 @@ from conservator.restorers.degradations.vocabulary import Kind
 
 __all__ = ["CARD"]
 
+_WEIGHTS = "spire/weights/compact.safetensors"
+_SHA256 = "6ddde7bdf4ab0c4c776f29c1462efc8a2004b8921fc4d295d0add15277cf93a5"
+
 CARD = RestorerCard(
     name="spire",
     title="SPIRE: noise, blur, JPEG and lost resolution, told with numbers; draws detail anew with a diffusion prior that also hears what the photo shows",
@@ -20,8 +23,8 @@ CARD = RestorerCard(
     commercial_use=False,
     paper="arXiv 2312.11595",
     configurations={
-        "compact": Configuration(parameters_m=13.7),
-        "full": Configuration(parameters_m=13.7),
+        "compact": Configuration(parameters_m=13.7, weights=_WEIGHTS, sha256=_SHA256),
+        "full": Configuration(parameters_m=13.7, weights=_WEIGHTS, sha256=_SHA256),
         "paper": Configuration(parameters_m=1131.0),
     },
 )

@@ -73,6 +73,7 @@ def test_without_weights_it_says_so(
 ) -> None:
     path = tmp_path / "photo.png"
     Image.fromarray((photo[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)).save(path)
-    assert main(["explain", "spire", str(path)]) == ExitCode.FAILED
-    assert "spire ships no weights for 'compact'; train them" in capsys.readouterr().err
+    missing = ["--weights", str(tmp_path / "missing.safetensors")]
+    assert main(["explain", "spire", str(path), *missing]) == ExitCode.FAILED
+    assert "no weights file" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.strengths.png"))

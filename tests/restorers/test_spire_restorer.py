@@ -1,13 +1,16 @@
-"""SPIRE behind the contract: modes, tiles, what weights must be, and that nobody calls it without them."""
+"""SPIRE behind the contract: modes, tiles, what weights must be, and what the shipped ones do."""
 
 from pathlib import Path
 from threading import Event
 
+import numpy as np
 import pytest
 import torch
+from skimage import data
 
 from conservator.policies.preferences import load_preferences
 from conservator.restorers import catalog
+from conservator.restorers.degradations import synthesis
 from conservator.restorers.degradations.vocabulary import Kind, Level
 from conservator.restorers.errors import CancelledError, PromptError, UsageError, WeightsError
 from conservator.restorers.prompts.model import RestorationPrompt
@@ -117,15 +120,33 @@ def test_other_kinds_are_refused(weights: Path, photo: torch.Tensor) -> None:
 
 
 # ── weights ─────────────────────────────────────────────────────────────────
-def test_there_are_none_and_so_nobody_calls_it() -> None:
+def psnr(image: torch.Tensor, clean: torch.Tensor) -> float:
+    return float(-10 * (image - clean).square().mean().log10())
+
+
+def test_the_shipped_weights_restore_what_they_are_told() -> None:
     assert catalog.card("spire") is CARD
-    assert not CARD.ready()
-    with pytest.raises(WeightsError, match="spire ships no weights for 'compact'; train them"):
-        catalog.load("spire")
+    assert CARD.ready()
+    shipped = catalog.load("spire", device="cpu")
+    image = np.ascontiguousarray(data.coffee()[:256, 60:316] / 255).astype(np.float32)
+    clean = torch.from_numpy(image).permute(2, 0, 1)[None]
+    generator = torch.Generator().manual_seed(1)
+    noisy = synthesis.quantise8(synthesis.gaussian_noise(clean, [25.0], generator))
+    told = shipped.restore(noisy, RestorationPrompt(degradations={Kind.NOISE: 25.0})).image
+    assert psnr(told, clean) > psnr(noisy, clean) + 3
+    # A word about something else leaves the noise where it is.
+    wrong = shipped.restore(noisy, RestorationPrompt(degradations={Kind.JPEG: 60.0})).image
+    assert psnr(wrong, clean) < psnr(told, clean) - 1
+    assert psnr(shipped.restore(clean, RestorationPrompt(blind=True)).image, clean) > 25
+
+
+def test_where_its_gain_was_not_measured_it_comes_last() -> None:
     table = load_preferences()
     for kind in CARD.treats:
         ranked = table.ranked(kind, Level.HIGH, catalog.cards())
-        assert "spire" not in [option.restorer for option in ranked]
+        place = [option.restorer for option in ranked].index("spire")
+        assert ranked[place].gain is None
+        assert all(option.gain is None for option in ranked[place:])
 
 
 def test_weights_that_are_not_trained_to_the_end_are_named(
