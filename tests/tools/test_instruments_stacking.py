@@ -136,5 +136,7 @@ def test_lost_resolution_takes_its_number_from_the_joint_reading_and_its_presenc
     soft, sharp = {kind: finding(kind, 1.6, 0.8)}, {kind: finding(kind, 1.0, 0.98)}
     joint = {kind: finding(kind, 2.4, 0.9)}
     assert fused(soft, sharp, joint) == (sharp[kind],)
-    (both,) = fused(soft, {kind: finding(kind, 3.0, 0.7)}, joint)
-    assert (both.value, both.confidence) == (2.4, 0.8)
+    (both,) = fused(soft, {kind: finding(kind, 3.0, 0.95)}, joint)
+    assert (both.value, both.confidence) == (2.4, 0.95)
+    (unsure,) = fused(soft, {kind: finding(kind, 3.0, 0.7)}, joint)
+    assert unsure.level is Level.ABSENT
