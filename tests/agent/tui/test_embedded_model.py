@@ -25,7 +25,6 @@ def patient_yaml(quick_yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return path
 
 
-@pytest.mark.slow
 async def test_a_session_with_the_embedded_model(
     make_app: MakeApp, noisy_png: Path, patient_yaml: Path
 ) -> None:
