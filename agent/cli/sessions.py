@@ -241,7 +241,8 @@ def _delivered(kept: Kept, *, as_json: bool) -> ExitCode:
 
 def _written_again(result: RestorationResult, kept: Kept) -> None:
     """A finished run whose output was removed since writes it once more."""
+    from conservator.agent.provenance import provenanced
     from conservator.tools.image_io import save
 
     if result.path is not None and not result.path.exists():
-        save(result.picture, result.path, source=kept.input)
+        save(provenanced(result.picture, result.recipe), result.path, source=kept.input)

@@ -169,7 +169,7 @@ CASES = {
         {"targets": "low_resolution<=absent"},
         "not_met",
         "low_resolution<=absent: low_resolution is",
-        2,
+        1,
         ("low_resolution<=absent",),
     ),
     "keep the grain": Case("noisy", {"keep": "the grain"}, "unchanged", "noise left alone", 0),

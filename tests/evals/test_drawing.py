@@ -106,6 +106,6 @@ def test_what_makes_no_sense_is_refused(system: str, named: str) -> None:
 
 def test_without_weights_an_answer_fails_in_one_line(sample: Sample) -> None:
     catalog.unload()
-    for system in ("spire", "spire:text=types"):
-        with pytest.raises(WeightsError, match="spire ships no weights"):
+    for system in ("spire:configuration=paper", "spire:text=types,configuration=paper"):
+        with pytest.raises(WeightsError, match="spire ships no weights for 'paper'"):
             build(system).answer(sample, seed=0, seconds=60)
