@@ -25,6 +25,6 @@ def test_both_are_treated_in_two_steps(result) -> None:
 def test_the_second_step_is_judged_by_the_rain_that_the_first_one_uncovered(result) -> None:
     first, second = result.steps
     uncovered = first.measurement.finding(Kind.RAIN)
-    assert uncovered.severity > result.before.finding(Kind.RAIN).severity
+    assert uncovered.confidence > result.before.finding(Kind.RAIN).confidence + 0.1
     assert f"rain {uncovered.value:.3g}" in second.verdict.reason
     assert second.gain > first.gain
