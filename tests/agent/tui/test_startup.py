@@ -152,7 +152,7 @@ def test_stopped_and_gone_on_with(tmp_path: Path) -> None:
         terminal.seen = b""
         terminal.process.send_signal(signal.SIGCONT)
         terminal.wait_for(b"\x1b[?1049h")
-        terminal.wait_for(b"Sessions")
+        terminal.wait_for(b"older")
         terminal.seen = b""
         os.write(terminal.ours, b"\x11")
         terminal.wait_for(b"\x1b[?1049l")
