@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 from conservator.agent.approval import Answer, Approver
 from conservator.agent.context import CancelSignal
 from conservator.agent.events import Event, OnEvent, RunFinished
-from conservator.agent.execution import Options, begin, go_on
+from conservator.agent.execution import begin, go_on
+from conservator.agent.options import Options
 from conservator.agent.pictures import ImageLike, picture_from
 from conservator.agent.result import RestorationResult
 from conservator.agent.steering import Steering

@@ -238,7 +238,7 @@ def export(kept: Kept, into: Path, *, overwrite: bool = False) -> tuple[Path, ..
 
 def _run(kept: Kept) -> tuple[Picture, Recipe, dict[str, Any]]:
     """The result of a run, from what its folder holds; nothing is run."""
-    from conservator.agent.execution import input_again
+    from conservator.agent.pictures import input_again
     from conservator.policies.attempt import ORIGINAL
 
     folder = RunFolder.open(kept.path)

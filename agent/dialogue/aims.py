@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from conservator.agent.execution import metric_directions
 from conservator.agent.experience import experienced
+from conservator.agent.options import metric_directions
 from conservator.agent.sessions import RunRequest
 from conservator.agent.settings import Settings
 from conservator.policies.budget import Budget

@@ -12,8 +12,8 @@ from conservator.agent.dialogue.session import Session
 from conservator.agent.dialogue.state import SessionState, holds_session, read_state, write_state
 from conservator.agent.dialogue.workshop import Workshop
 from conservator.agent.events import OnEvent
-from conservator.agent.execution import checked_device, input_again, vlm_spec
-from conservator.agent.pictures import ImageLike, picture_from
+from conservator.agent.options import checked_device, vlm_spec
+from conservator.agent.pictures import ImageLike, input_again, picture_from
 from conservator.agent.sessions import RunFolder, RunRequest
 from conservator.agent.settings import Settings, load_settings
 from conservator.policies.budget import Budget

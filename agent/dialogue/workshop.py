@@ -22,8 +22,9 @@ from conservator.agent.dialogue.treatment import (
     strengths,
 )
 from conservator.agent.events import Event, ToolFinished, ToolProgressed, ToolStarted
-from conservator.agent.execution import Options, begin, metric_directions
+from conservator.agent.execution import begin
 from conservator.agent.measuring import measured
+from conservator.agent.options import Options, metric_directions
 from conservator.agent.recipe import RecipeStep
 from conservator.agent.saving import artifact_samples, as_saved
 from conservator.agent.sessions import RunFolder, RunRequest

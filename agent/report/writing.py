@@ -256,7 +256,7 @@ def _material(
 
 def _original(request: RunRequest, folder: RunFolder) -> Samples | None:
     """The input, where it lay or beside the folder, if it is what it was; None otherwise."""
-    from conservator.agent.execution import input_again
+    from conservator.agent.pictures import input_again
     from conservator.agent.settings import load_settings
 
     places = [request.input]

@@ -208,7 +208,8 @@ def test_a_run_that_began_unasked_asks_before_the_next_call(noisy_png: Path, qui
 
 
 def test_waiting_for_a_person_takes_no_time(noisy: np.ndarray, quick: Preset) -> None:
-    from conservator.agent.execution import Options, begin
+    from conservator.agent.execution import begin
+    from conservator.agent.options import Options
 
     now = 0.0
 

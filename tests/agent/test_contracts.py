@@ -17,7 +17,8 @@ from conservator import RestorationResult, replay, restore, resume
 from conservator.agent import events
 from conservator.agent.cli.restore import code_of
 from conservator.agent.errors import InputError, PromptError
-from conservator.agent.execution import Options, begin
+from conservator.agent.execution import begin
+from conservator.agent.options import Options
 from conservator.policies.preset import Preset
 from conservator.policies.targets import Clause
 from conservator.restorers import catalog

@@ -10,7 +10,8 @@ import yaml
 
 from conservator import Kind, RestorationResult, Steering, open_session, restore, resume, stream
 from conservator.agent import events
-from conservator.agent.execution import Options, begin
+from conservator.agent.execution import begin
+from conservator.agent.options import Options
 from conservator.policies.attempt import Attempt
 from conservator.policies.preset import Preset
 from conservator.restorers.degradations.vocabulary import Level, severity_of
