@@ -21,7 +21,7 @@ from conservator.restorers.prompts.language import render
 from conservator.tools.restore import validated
 
 if TYPE_CHECKING:
-    from conservator.policies.planner import Situation
+    from conservator.policies.situation import Situation
     from conservator.restorers.card import RestorerCard
 
 __all__ = [

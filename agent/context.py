@@ -17,9 +17,9 @@ from conservator.policies.attempt import Attempt, find_attempt
 from conservator.policies.budget import BudgetClock, Clock, Spent
 from conservator.policies.contract import Contract
 from conservator.policies.experience import Experience
-from conservator.policies.planner import Situation
 from conservator.policies.preferences import Preferences
 from conservator.policies.preset import Preset
+from conservator.policies.situation import Situation
 from conservator.policies.targets import Target
 from conservator.restorers.card import RestorerCard
 from conservator.restorers.errors import CancelledError

@@ -8,7 +8,7 @@ from conservator.agent.placing import place_picture
 from conservator.agent.provenance import provenanced
 from conservator.agent.recipe import Recipe, recipe_of
 from conservator.policies.attempt import ORIGINAL, chain_of, find_attempt
-from conservator.policies.planner import Situation
+from conservator.policies.situation import Situation
 from conservator.policies.stopping import Broken, Conclusion, conclude
 from conservator.policies.targets import Clause, TargetCheck, check_targets, default_targets
 from conservator.restorers.degradations.vocabulary import ConditionReport

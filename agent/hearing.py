@@ -17,8 +17,8 @@ from conservator.agent.dialogue.tree import Turn, Wish
 from conservator.agent.dialogue.wording import named, wish_words
 from conservator.agent.wishes import Said, as_wished
 from conservator.policies.attempt import ORIGINAL, Attempt, ToolCall, chain_of, find_attempt
-from conservator.policies.planner import Situation, actionable
 from conservator.policies.review import review
+from conservator.policies.situation import Situation
 from conservator.policies.strength import LEAST_SEVERITY
 from conservator.restorers.degradations.vocabulary import Kind, Level, level_of, value_at
 from conservator.restorers.errors import PromptError
@@ -87,9 +87,9 @@ def hear(words: str, state: RunState, context: RunContext) -> Heard:
 
 def _under_way(state: RunState, situation: Situation) -> Treatment:
     """What is treated, or will be if nobody says otherwise; no restorer's in particular."""
-    todo = actionable(situation.report, situation.preset, situation.targets)
+    todo = situation.todo()
     strengths = {finding.kind: finding.value for finding in todo}
-    best = find_attempt(situation.attempts, situation.best)
+    best = situation.best_attempt()
     strengths |= {} if best is None else best.treated
     for call in state["queue"]:
         strengths |= call.prompt.degradations

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from conservator.agent.context import RunContext
     from conservator.agent.state import RunState
     from conservator.policies.attempt import ToolCall
-    from conservator.policies.planner import Situation
+    from conservator.policies.situation import Situation
     from conservator.tools.look import Pixels
 
 __all__ = ["PIECE", "chosen"]

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict
 
 from conservator.agent.dialogue.tree import Wish
 from conservator.policies.attempt import ToolCall
-from conservator.policies.planner import Situation, actionable
 from conservator.policies.refinement import STEP, refined
 from conservator.policies.review import review
+from conservator.policies.situation import Situation
 from conservator.policies.strength import LEAST_SEVERITY
 from conservator.policies.targets import KindTarget
 from conservator.restorers.degradations.vocabulary import Finding, Kind, Level
@@ -196,7 +196,7 @@ def _listing(call: ToolCall, situation: Situation) -> ToolCall:
     card = situation.cards.get(call.restorer)
     if not call.prompt.blind or card is None:
         return call
-    todo = actionable(situation.report, situation.preset, situation.targets)
+    todo = situation.todo()
     found = {f.kind: f.value for f in todo if f.kind in card.treats}
     listed = {**found, **call.prompt.degradations}
     prompt = RestorationPrompt(degradations=listed, semantic=call.prompt.semantic)

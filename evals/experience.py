@@ -26,9 +26,10 @@ from conservator.evals.fidelity import psnr, sized_as
 from conservator.evals.sources import source
 from conservator.policies.attempt import ToolCall
 from conservator.policies.cases import Case, CaseFile, Condition, Lesson, Step
-from conservator.policies.planner import Situation, followers, plan
+from conservator.policies.planner import followers, plan
 from conservator.policies.preferences import load_preferences
 from conservator.policies.preset import load_preset
+from conservator.policies.situation import Situation
 from conservator.policies.strength import shifted
 from conservator.restorers import catalog
 from conservator.restorers.card import RestorerCard

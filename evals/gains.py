@@ -24,9 +24,10 @@ from scipy.stats import spearmanr
 from conservator.evals.fidelity import psnr, sized_as
 from conservator.evals.provenance import provenance
 from conservator.evals.sources import source
-from conservator.policies.planner import Situation, plan
+from conservator.policies.planner import plan
 from conservator.policies.preferences import load_preferences
 from conservator.policies.preset import load_preset
+from conservator.policies.situation import Situation
 from conservator.restorers import catalog
 from conservator.restorers.degradations.pipelines import mio16
 from conservator.restorers.degradations.recipe import Recipe, apply

@@ -14,63 +14,22 @@ It decides without a vision-language model, and checks or replaces one where it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 
 from pydantic import BaseModel, ConfigDict
 
-from conservator.policies.acceptance import Measurement
-from conservator.policies.attempt import ORIGINAL, Attempt, ToolCall, chain_of, find_attempt
+from conservator.policies.attempt import ORIGINAL, ToolCall
 from conservator.policies.cases import Condition, Step
-from conservator.policies.experience import Experience, shortlist
+from conservator.policies.experience import shortlist
 from conservator.policies.ordering import in_treatment_order
-from conservator.policies.preferences import Preferences
-from conservator.policies.preset import Preset
-from conservator.policies.strength import prompt_for, shifted
-from conservator.policies.targets import KindTarget, Target, default_targets
+from conservator.policies.retries import between, redo, retry
+from conservator.policies.situation import Situation, untreated
+from conservator.policies.strength import prompt_for
 from conservator.restorers.card import RestorerCard
-from conservator.restorers.degradations.vocabulary import ConditionReport, Finding, Kind, Level
+from conservator.restorers.degradations.vocabulary import Finding, Kind
 
-__all__ = ["Plan", "Situation", "actionable", "followers", "plan"]
-
-
-class Situation(BaseModel):
-    """All that a plan depends on.
-
-    Attributes:
-        report: what the inspection of the original found.
-        attempts: the tree so far, in the order of making.
-        best: node that is the result if the run ended now.
-        targets: the user's, empty when none were given.
-        cards: restorers that may be called.
-        room: tool calls left in the budget.
-        settled: kinds whose strength the user has set in words; the policy does not ask for more of them.
-        experience: what was learned, None to plan without.
-        side: shorter side of the picture, px; 0 where nobody knows.
-        spared: kinds that the user wants left alone; the preset leaves them, too.
-    """
-
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
-
-    report: ConditionReport
-    attempts: tuple[Attempt, ...] = ()
-    best: str = ORIGINAL
-    targets: tuple[Target, ...] = ()
-    preset: Preset
-    preferences: Preferences
-    cards: Mapping[str, RestorerCard]
-    room: float = float("inf")
-    seed: int = 0
-    settled: frozenset[Kind] = frozenset()
-    experience: Experience | None = None
-    side: int = 0
-    spared: frozenset[Kind] = frozenset()
-
-    def bounds(self) -> dict[Kind, Level]:
-        """Kind -> level it shall be at or below, the user's before the preset's."""
-        defaults = default_targets(self.report.findings, self.preset)
-        both = (*defaults, *self.targets)
-        return {t.kind: t.level for t in both if isinstance(t, KindTarget)}
+__all__ = ["Plan", "followers", "plan"]
 
 
 class Plan(BaseModel):
@@ -82,24 +41,9 @@ class Plan(BaseModel):
     reason: str
 
 
-def actionable(
-    report: ConditionReport, preset: Preset, targets: Iterable[Target] = ()
-) -> tuple[Finding, ...]:
-    """Findings to treat, in treatment order: what the preset acts on, and what a target of the user's names."""
-    asked = {t.kind: t.level for t in targets if isinstance(t, KindTarget)}
-    unasked = preset.treats(report.findings)
-    chosen = {
-        f.kind: f
-        for f in report.findings
-        if f in unasked
-        or (f.kind in asked and f.level > asked[f.kind] and f.confidence >= preset.asked_confidence)
-    }
-    return tuple(chosen[kind] for kind in in_treatment_order(chosen))
-
-
 def plan(situation: Situation) -> Plan:
     """Choose the next step's candidates."""
-    todo = actionable(situation.report, situation.preset, situation.targets)
+    todo = situation.todo()
     if not todo:
         meant = [f.kind.value for f in situation.report.findings if situation.preset.acts_on(f)]
         if meant:
@@ -111,151 +55,20 @@ def plan(situation: Situation) -> Plan:
     left = situation.preset.max_attempts - len(made)
     if left <= 0:
         return Plan(reason=f"{len(made)} attempts made, as many as the policy allows")
-    call = _retry(situation) or _between(situation)
+    call = retry(situation) or between(situation)
     if call is not None:
         return Plan(calls=(call,), reason=call.rationale)
-    remaining = _remaining(situation, todo)
+    remaining = untreated(situation, todo)
     if remaining:
         # One is planned even without room for it: whoever runs the plan then knows that a limit stood in its way.
         calls = _candidates(situation, remaining, min(left, situation.preset.candidates))
         if calls:
             return Plan(calls=calls, reason=calls[0].rationale)
-    redo = _redo(situation)
-    if redo is not None:
-        return Plan(calls=(redo,), reason=redo.rationale)
+    again = redo(situation)
+    if again is not None:
+        return Plan(calls=(again,), reason=again.rationale)
     why = "no other restorer is worth trying" if remaining else "what was found is treated"
     return Plan(reason=why)
-
-
-def _last_judged(situation: Situation) -> Attempt | None:
-    return situation.attempts[-1] if situation.attempts else None
-
-
-def _retry(situation: Situation) -> ToolCall | None:
-    """A refused candidate once more: blended when too strong, more strongly when too weak."""
-    last = _last_judged(situation)
-    if last is None or last.verdict is None or last.accepted:
-        return None
-    family = [a for a in situation.attempts if a.call.same_treatment(last.call)]
-    # Another candidate for this step made it, or this one was a redo of something that did.
-    if situation.best != last.call.source:
-        return None
-    if last.verdict.fault == "strong":
-        return _weaker(situation, last, family)
-    return _stronger(situation, last, family)
-
-
-def _weaker(situation: Situation, last: Attempt, family: Sequence[Attempt]) -> ToolCall | None:
-    tried = {a.call.blend for a in family if a.call.blend < 1}
-    whole = next((a for a in reversed(family) if a.call.calls_tool and a.artifact), None)
-    share = next((s for s in situation.preset.blends if s not in tried), None)
-    if whole is None or share is None:
-        return None
-    reason = last.verdict.reason if last.verdict else ""
-    return whole.call.model_copy(
-        update={
-            "blend": share,
-            "reuses": whole.id,
-            "rationale": f"too strong ({reason}): blend {share:.0%} of it with its source",
-        }
-    )
-
-
-_GOLDEN = (5**0.5 - 1) / 2
-_LEAST_SHARE = 0.03
-"""Between two blends, below which nobody sees a difference."""
-
-
-def _between(situation: Situation) -> ToolCall | None:
-    """A golden section (Kiefer, 1953) from the blend that is the best so far towards the next one that was worse, or too strong."""
-    best, last = find_attempt(situation.attempts, situation.best), _last_judged(situation)
-    if best is None or last is None or best.call.calls_tool:
-        return None
-    family = [a for a in situation.attempts if a.call.reuses == best.call.reuses]
-    searched = [a for a in family if a.call.blend not in situation.preset.blends]
-    if last not in family or len(searched) >= situation.preset.blend_searches:
-        return None
-    low = best.call.blend
-    high = min((a.call.blend for a in family if a.call.blend > low), default=1.0)
-    share = round(low + _GOLDEN * (high - low), 3)
-    if high - low < _LEAST_SHARE:
-        return None
-    reason = f"{low:.0%} held, {high:.0%} did not do better: blend {share:.0%}"
-    return best.call.model_copy(update={"blend": share, "rationale": reason})
-
-
-def _stronger(situation: Situation, last: Attempt, family: Sequence[Attempt]) -> ToolCall | None:
-    card = situation.cards.get(last.call.restorer)
-    repeated = sum(1 for a in family if a.call.calls_tool) > 1 or not last.call.calls_tool
-    settled = not situation.settled.isdisjoint(last.call.kinds)
-    if card is None or not card.understands_strength or repeated or settled:
-        return None
-    prompt = shifted(last.call.prompt, last.call.kinds, situation.preset.strength_step)
-    if prompt == last.call.prompt:
-        return None
-    return last.call.model_copy(
-        update={"prompt": prompt, "rationale": "too weak: ask for more strength"}
-    )
-
-
-def _remaining(situation: Situation, todo: Sequence[Finding]) -> tuple[Finding, ...]:
-    """What the best node has not been treated for, at the strength measured on that node."""
-    best = find_attempt(situation.attempts, situation.best)
-    if best is None:
-        return tuple(todo)
-    remaining = []
-    for finding in (*todo, *uncovered(best, todo, situation)):
-        if finding.kind in best.treated:
-            continue
-        # What the user sees is there, whatever the instruments say.
-        by_user = finding.source == "user"
-        now = finding if by_user else _measured(best.measurement, finding.kind) or finding
-        if now.level >= situation.preset.level_needed(finding.kind):
-            remaining.append(now)
-    return tuple(remaining)
-
-
-UNCOVERS: Mapping[Kind, frozenset[Kind]] = {
-    Kind.HAZE: frozenset({Kind.RAIN, Kind.SNOW, Kind.NOISE}),
-    Kind.LOW_LIGHT: frozenset({Kind.RAIN, Kind.SNOW, Kind.NOISE, Kind.HAZE}),
-    Kind.NOISE: frozenset({Kind.RAIN, Kind.HAZE, Kind.LOW_LIGHT}),
-    Kind.PEPPER_NOISE: frozenset({Kind.NOISE, Kind.RAIN, Kind.HAZE, Kind.LOW_LIGHT}),
-    Kind.RAIN: frozenset({Kind.HAZE, Kind.NOISE}),
-    Kind.SNOW: frozenset({Kind.HAZE, Kind.NOISE}),
-}
-"""What a treatment may bring to light that it hid; anything else that appears after it is its own doing."""
-
-
-def uncovered(best: Attempt, todo: Iterable[Finding], situation: Situation) -> tuple[Finding, ...]:
-    """Findings on a treated picture that the inspection of the original could not be sure of.
-
-    What the original had hinted at, below the policy's confidence, needs only the policy's least confidence now: it was seen twice.
-    """
-    if best.measurement is None:
-        return ()
-    preset = situation.preset
-    known = {finding.kind for finding in todo} | set(best.treated)
-    hidden = frozenset().union(*(UNCOVERS.get(kind, frozenset()) for kind in best.treated))
-
-    def twice(now: Finding) -> bool:
-        hint = situation.report.finding(now.kind)
-        return (
-            hint is not None
-            and now.kind not in preset.leave
-            and hint.level > Level.ABSENT
-            and now.confidence >= preset.minimal_confidence
-            and now.level >= preset.level_needed(now.kind)
-        )
-
-    return tuple(
-        f
-        for f in best.measurement.findings
-        if f.kind in hidden and f.kind not in known and (preset.acts_on(f) or twice(f))
-    )
-
-
-def _measured(measurement: Measurement | None, kind: Kind) -> Finding | None:
-    return None if measurement is None else measurement.finding(kind)
 
 
 def _candidates(
@@ -309,18 +122,12 @@ def _experienced(
     )
 
 
-def _usable(situation: Situation) -> dict[str, RestorerCard]:
-    """The cards but those that failed in this run: no weights, no memory; they would fail again."""
-    broken = {a.call.restorer for a in situation.attempts if a.status == "failed"}
-    return {name: card for name, card in situation.cards.items() if name not in broken}
-
-
 def _composed(
     situation: Situation, remaining: Sequence[Finding], planned: Sequence[ToolCall]
 ) -> ToolCall | None:
     """The lead for all that was found, and for what the inspection was not sure of."""
     preset, found = situation.preset, {finding.kind: finding for finding in remaining}
-    best = find_attempt(situation.attempts, situation.best)
+    best = situation.best_attempt()
     done = {} if best is None else best.treated
     hints = {
         finding.kind: finding
@@ -331,7 +138,7 @@ def _composed(
         and finding.level >= preset.level_needed(finding.kind)
         and finding.confidence >= preset.hint_confidence
     }
-    card = _usable(situation).get(situation.preferences.lead)
+    card = situation.usable().get(situation.preferences.lead)
     if card is None or not card.ready() or card.scale != 1:
         return None
     both = {**found, **hints}
@@ -343,7 +150,7 @@ def _looking(
     situation: Situation, remaining: Sequence[Finding], planned: Sequence[ToolCall]
 ) -> ToolCall | None:
     """A restorer that sees for itself what is wrong, told what was found; None without one."""
-    card = next((c for c in _usable(situation).values() if c.looks and c.ready()), None)
+    card = next((c for c in situation.usable().values() if c.looks and c.ready()), None)
     if card is None or not any(_helps(card, finding, situation) for finding in remaining):
         return None
     named = [finding for finding in remaining if finding.kind in card.treats]
@@ -370,7 +177,7 @@ def _next_step(
     situation: Situation, remaining: Sequence[Finding], planned: Sequence[ToolCall]
 ) -> ToolCall | None:
     """The first group of kinds, with the best restorer that was not tried for it on this node."""
-    cards = _usable(situation)
+    cards = situation.usable()
     # What stands together is better undone together: a specialist sees the other damage as picture, and the next one finds its traces.
     alone = len(remaining) == 1
     margin = situation.preset.specialist_margin if alone else situation.preset.composite_margin
@@ -391,10 +198,8 @@ def _next_step(
 
 def followers(situation: Situation, call: ToolCall) -> tuple[ToolCall, ...]:
     """What would be done after a call for the kinds that it leaves, were it accepted: a step among many is no rival for a whole treatment."""
-    todo = actionable(situation.report, situation.preset, situation.targets)
-    left = {
-        f.kind: f for f in _remaining(situation, todo) if f.kind not in call.prompt.degradations
-    }
+    todo = situation.todo()
+    left = {f.kind: f for f in untreated(situation, todo) if f.kind not in call.prompt.degradations}
     calls: list[ToolCall] = []
     margin = (
         situation.preset.composite_margin if len(left) > 1 else situation.preset.specialist_margin
@@ -405,7 +210,7 @@ def followers(situation: Situation, call: ToolCall) -> tuple[ToolCall, ...]:
             for finding in left.values()
             if (
                 ranked := situation.preferences.ranked(
-                    finding.kind, finding.level, _usable(situation), margin=margin
+                    finding.kind, finding.level, situation.usable(), margin=margin
                 )
             )
         }
@@ -445,42 +250,3 @@ def _size(situation: Situation, name: str) -> str:
     sizes = situation.cards[name].configurations
     wanted = situation.preset.configuration
     return wanted if wanted in sizes or not sizes else next(iter(sizes))
-
-
-def _redo(situation: Situation) -> ToolCall | None:
-    """From the original once more, asking more strongly for what is still there."""
-    best = find_attempt(situation.attempts, situation.best)
-    if best is None or best.call.source != ORIGINAL:
-        return None
-    card = situation.cards.get(best.call.restorer)
-    if card is None or not card.understands_strength:
-        return None
-    bounds = situation.bounds()
-    left_over = [
-        f.kind
-        for kind in best.treated
-        if kind not in situation.settled
-        and (f := _measured(best.measurement, kind)) is not None
-        and f.level > bounds.get(kind, situation.preset.target_level)
-        and f.confidence >= situation.preset.confidence_needed(kind)
-    ]
-    redone = sum(
-        1 for a in situation.attempts if a.call.same_treatment(best.call) and a.call.calls_tool
-    )
-    if not left_over or redone > situation.preset.max_redos:
-        return None
-    if len(chain_of(situation.attempts, best.id)) > 1:
-        return None
-    prompt = shifted(best.call.prompt, left_over, situation.preset.strength_step)
-    if prompt == best.call.prompt:
-        return None
-    names = ", ".join(kind.value for kind in left_over)
-    return best.call.model_copy(
-        update={
-            "prompt": prompt,
-            "source": ORIGINAL,
-            "blend": 1.0,
-            "reuses": "",
-            "rationale": f"{names} still there: redo from the original, more strongly",
-        }
-    )

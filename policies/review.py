@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from conservator.policies.attempt import ORIGINAL, ToolCall, find_attempt
-from conservator.policies.planner import Plan, Situation, actionable, uncovered
+from conservator.policies.planner import Plan
+from conservator.policies.situation import Situation, uncovered
 from conservator.policies.targets import KindTarget
 from conservator.restorers.card import RestorerCard
 from conservator.restorers.degradations.vocabulary import (
@@ -40,10 +41,9 @@ def treatable(situation: Situation) -> dict[Kind, Finding | None]:
     for target in situation.targets:
         if isinstance(target, KindTarget):
             found.setdefault(target.kind, situation.report.finding(target.kind))
-    best = find_attempt(situation.attempts, situation.best)
+    best = situation.best_attempt()
     if best is not None:
-        todo = actionable(situation.report, preset, situation.targets)
-        found |= {f.kind: f for f in uncovered(best, todo, situation)}
+        found |= {f.kind: f for f in uncovered(best, situation.todo(), situation)}
     return found
 
 
@@ -52,8 +52,7 @@ def offered(situation: Situation, count: int = 6) -> dict[str, RestorerCard]:
 
     Never one that failed in this run, changes the picture's size, or gained nothing where it was measured.
     """
-    broken = {a.call.restorer for a in situation.attempts if a.status == "failed"}
-    cards = {name: card for name, card in situation.cards.items() if name not in broken}
+    cards = situation.usable()
     ranked = [
         [option.restorer for option in situation.preferences.ranked(kind, level, cards)]
         for kind, finding in treatable(situation).items()

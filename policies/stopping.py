@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from conservator.policies.attempt import ORIGINAL
 from conservator.policies.budget import Budget, Limit
-from conservator.policies.planner import Situation, actionable
+from conservator.policies.situation import Situation
 from conservator.policies.targets import Clause, TargetCheck
 from conservator.restorers.degradations.vocabulary import Level
 
@@ -72,7 +72,7 @@ def conclude(
     if broken is not None:
         reason = f"{_BROKEN[broken]}; {kept}"
         return Conclusion(outcome=broken, reason=reason, blocking=blocking)
-    todo = actionable(situation.report, situation.preset, situation.targets)
+    todo = situation.todo()
     if limit is not None and todo and not (check.met and not untouched):
         allowed = None if budget is None else getattr(budget, f"max_{limit}")
         reason = (

@@ -8,7 +8,7 @@ from conservator.agent.events import Inspected, ModelAsked
 from conservator.agent.measuring import measured
 from conservator.agent.state import told
 from conservator.policies.acceptance import Measurement
-from conservator.policies.planner import actionable
+from conservator.policies.situation import actionable
 from conservator.policies.targets import MetricTarget
 from conservator.tools.instruments import inspect_picture
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from conservator.agent.state import RunState
     from conservator.policies.attempt import DecidedBy
     from conservator.policies.budget import Limit
-    from conservator.policies.planner import Situation
+    from conservator.policies.situation import Situation
 
 __all__ = ["plan"]
 

@@ -20,7 +20,6 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from conservator.agent.prompts import prompt_text
 from conservator.agent.vlm.answers import ConditionAnswer, RefineAnswer, VerdictAnswer, plain_text
-from conservator.policies.attempt import find_attempt
 from conservator.policies.review import treatable
 from conservator.restorers.degradations.vocabulary import (
     PARAMETERS,
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from pydantic import BaseModel
 
-    from conservator.policies.planner import Situation
+    from conservator.policies.situation import Situation
     from conservator.restorers.card import RestorerCard
     from conservator.restorers.prompts.model import RestorationPrompt
 
@@ -151,7 +150,7 @@ def plan_question(
         said = attempt.error or (attempt.verdict.reason if attempt.verdict else "not judged")
         state = "accepted" if attempt.accepted else "refused"
         text.append(f"{attempt.id}: {attempt.call}: {state}: {_quoted(said)}")
-    best = find_attempt(situation.attempts, situation.best)
+    best = situation.best_attempt()
     if best is not None and best.measurement is not None:
         text.append(f"After {best.id}: {_lines(best.measurement.findings)}")
     text += [f"Best so far: {situation.best}", prompt_text("plan")]

@@ -37,9 +37,10 @@ from conservator.policies.attempt import ToolCall
 from conservator.policies.comments import Comment, read_comment
 from conservator.policies.condition import joined
 from conservator.policies.opinion import Opinion
-from conservator.policies.planner import Plan, Situation
+from conservator.policies.planner import Plan
 from conservator.policies.refinement import refined
 from conservator.policies.review import offered, review
+from conservator.policies.situation import Situation
 from conservator.restorers.degradations.vocabulary import ConditionReport, Finding, Kind
 from conservator.restorers.errors import PromptError
 from conservator.restorers.prompts.model import RestorationPrompt

@@ -5,9 +5,10 @@ import pytest
 from conservator.agent.dialogue.tree import Wish
 from conservator.agent.wishes import Said, as_said, as_wished, planned_as_said
 from conservator.policies.attempt import Attempt, ToolCall
-from conservator.policies.planner import Situation, plan
+from conservator.policies.planner import plan
 from conservator.policies.preferences import Preferences
 from conservator.policies.preset import load_preset
+from conservator.policies.situation import Situation
 from conservator.policies.targets import parse_targets
 from conservator.restorers.card import Configuration, RestorerCard
 from conservator.restorers.degradations.vocabulary import ConditionReport, Finding, Kind, Level

@@ -12,9 +12,10 @@ from conservator.policies.experience import (
     shortlist,
     tallied,
 )
-from conservator.policies.planner import Situation, plan
+from conservator.policies.planner import plan
 from conservator.policies.preferences import Preferences
 from conservator.policies.preset import load_preset
+from conservator.policies.situation import Situation
 from conservator.restorers.card import Configuration, RestorerCard
 from conservator.restorers.degradations.vocabulary import ConditionReport, Finding, Kind, Level
 

@@ -4,10 +4,11 @@ import pytest
 
 from conservator.policies.acceptance import Check, Measurement, Verdict
 from conservator.policies.attempt import ORIGINAL, Attempt, ToolCall
-from conservator.policies.planner import Situation, plan
+from conservator.policies.planner import plan
 from conservator.policies.preferences import Preferences
 from conservator.policies.preset import load_preset
 from conservator.policies.review import review
+from conservator.policies.situation import Situation
 from conservator.policies.stopping import conclude
 from conservator.policies.targets import TargetCheck, parse_targets
 from conservator.restorers.card import Configuration, RestorerCard

@@ -6,10 +6,11 @@ import pytest
 
 from conservator.policies.acceptance import Measurement, Verdict
 from conservator.policies.attempt import Attempt, ToolCall
-from conservator.policies.planner import Plan, Situation
+from conservator.policies.planner import Plan
 from conservator.policies.preferences import Preferences
 from conservator.policies.preset import VlmRules, load_preset
 from conservator.policies.review import beside, offered, review, treatable
+from conservator.policies.situation import Situation
 from conservator.policies.targets import parse_targets
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import ConditionReport, Finding, Kind, Level

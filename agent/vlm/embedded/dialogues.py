@@ -27,10 +27,11 @@ from conservator.agent.vlm.questions import (
     verdict_question,
 )
 from conservator.policies.attempt import ORIGINAL
-from conservator.policies.planner import Situation, plan
+from conservator.policies.planner import plan
 from conservator.policies.preferences import load_preferences
 from conservator.policies.preset import load_preset
 from conservator.policies.review import offered
+from conservator.policies.situation import Situation
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import (
     ConditionReport,

@@ -27,10 +27,10 @@ from conservator.agent.vlm.questions import (
     tool_spec,
     verdict_question,
 )
-from conservator.policies.planner import Situation
 from conservator.policies.preferences import load_preferences
 from conservator.policies.preset import load_preset
 from conservator.policies.review import offered
+from conservator.policies.situation import Situation
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import (
     PARAMETERS,
