@@ -30,6 +30,7 @@ from conservator.restorers.lm4lv.losses import picture_loss
 from conservator.restorers.lm4lv.mae import MAE, from_transformers, kept_patches, noisy
 from conservator.restorers.lm4lv.network import LM4LV, task_numbers
 from conservator.restorers.lm4lv.pictures import WEIGHTS, Crops, Degrader
+from conservator.restorers.lm4lv.start import start_from_components
 from conservator.restorers.lm4lv.validation import reconstruction, restoration
 from conservator.restorers.training.data import CropBank
 from conservator.restorers.training.loop import Budget, Trainer, autocast, choose_device
@@ -39,13 +40,14 @@ __all__ = ["SHARES", "STAGES", "Stage", "train"]
 
 Stage = Literal["mae", "decoder", "adapters"]
 STAGES: Final[tuple[Stage, ...]] = ("mae", "decoder", "adapters")
-SHARES: Final[Mapping[Stage, float]] = {"mae": 0.36, "decoder": 0.06, "adapters": 0.58}
+SHARES: Final[Mapping[Stage, float]] = {"mae": 0.25, "decoder": 0.05, "adapters": 0.7}
 """Stage -> its share of the minutes where one command runs all of them."""
 
-_RATES: Final[Mapping[Stage, float]] = {"mae": 1e-3, "decoder": 3e-4, "adapters": 1e-3}
+_RATES: Final[Mapping[Stage, float]] = {"mae": 5e-4, "decoder": 3e-4, "adapters": 1e-3}
 _PAPER_RATE: Final = 3e-4
 _MASKED, _MASKED_SHARE = 0.75, 0.25
 _OWN_FROM, _OWN_SHARE = 0.33, 0.5
+_START_CROPS = 256
 
 
 def train(
@@ -161,6 +163,9 @@ def train(
         )
         if resume:
             trainer.resume()
+        if name == "mae" and not trainer.step and size.mae.token_width and weights is None:
+            crops = Crops(run.bank, size.mae.side, where, seed)
+            start_from_components(vision, crops.take(_START_CROPS))
         if trainer.progress < 1:
             trainer.run(losses(trainer))
         trained.load_state_dict(trainer.ema.state_dict())

@@ -1,0 +1,85 @@
+"""A start for the compact autoencoder: a picture's principal components, through layers that the blocks leave alone at first.
+
+Transformers learn what a patch is slowly, and on a CPU the steps are few. So the linear layers begin with what is known: a token carries the
+strongest principal components of its patch, each by the inverse fourth root of its variance, which is the best that a linear code can do
+for numbers that all get the same noise; the last number is a constant, so that the norm behind it does not lose the contrast. What
+the decoder makes of them is solved by least squares. The blocks begin as the identity and learn the rest.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from conservator.restorers.lm4lv.mae import MAE, Block, noisy
+
+__all__ = ["free_directions", "start_from_components"]
+
+_CONTRAST = 10.0
+"""The constant number, of the RMS of the others: of 1 to 16 the best under the noise of training."""
+_RIDGE = 1e-3
+
+
+def free_directions(places: Tensor, count: int) -> Tensor:
+    """(count, width): orthonormal, and at right angles to all codes (patches, width) of places."""
+    directions = torch.linalg.svd(places.double(), full_matrices=True).Vh
+    # Singular vectors come strongest first: the last ones are those that no place uses.
+    return directions[-count:].float()
+
+
+def _silence(blocks: nn.ModuleList) -> None:
+    for block in blocks:
+        assert isinstance(block, Block)
+        for layer in (block.project, block.mlp[2]):
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
+
+
+@torch.no_grad()
+def start_from_components(vision: MAE, pictures: Tensor) -> None:
+    """Set the weights of an autoencoder with narrow tokens.
+
+    Args:
+        vision: set in place.
+        pictures: some hundred clean ones (B, 3, side, side), [0, 1], on its device.
+    """
+    config, encoder, decoder = vision.config, vision.encoder, vision.decoder
+    assert encoder.narrow is not None
+    patch, tokens = config.patch, config.visual_width
+    kept = tokens - 1
+    normed = (pictures - encoder.mean) / encoder.deviation
+    patches = (
+        F.unfold(normed, patch, stride=patch).transpose(1, 2).flatten(0, 1)
+    )  # (n, 3 * patch**2)
+    mean = patches.mean(dim=0)
+    variance, components = torch.linalg.eigh((patches - mean).T.cov().double())
+    order = variance.argsort(descending=True)[:kept]
+    gain = variance[order].clamp(min=1e-8).pow(-0.25)
+    code = (components[:, order] * gain).T.float()  # (kept, 3 * patch**2)
+    code = code / ((patches - mean) @ code.T).square().mean().sqrt()
+
+    rows = free_directions(encoder.places, kept)  # (kept, width)
+    weight = rows.T @ code  # (width, 3 * patch**2)
+    encoder.patches.weight.copy_(weight.view_as(encoder.patches.weight))
+    assert encoder.patches.bias is not None
+    encoder.patches.bias.copy_(-weight @ mean)
+    nn.init.zeros_(encoder.narrow.weight)
+    nn.init.zeros_(encoder.narrow.bias)
+    encoder.narrow.weight[:kept] = rows
+    encoder.narrow.bias[kept:] = _CONTRAST
+    nn.init.zeros_(decoder.embed.bias)
+    decoder.embed.weight.copy_(free_directions(decoder.places, tokens).T)
+    for blocks in (encoder.blocks, decoder.blocks):
+        _silence(blocks)
+
+    seen = noisy(encoder(pictures), config.token_noise)
+    hidden = decoder.norm(decoder.embed(seen) + F.pad(decoder.places, (0, 0, 1, 0)))[:, 1:]
+    hidden = F.pad(hidden.flatten(0, 1), (0, 1), value=1.0).double()
+    # A patch's numbers lie as in MAE: rows, columns, channels.
+    wanted = patches.view(-1, 3, patch**2).transpose(1, 2).flatten(1).double()
+    moment = hidden.T @ hidden / len(hidden)
+    moment.diagonal().add_(_RIDGE)
+    solved = torch.linalg.solve(moment, hidden.T @ wanted / len(hidden)).float()
+    decoder.pixels.weight.copy_(solved[:-1].T)
+    decoder.pixels.bias.copy_(solved[-1])
