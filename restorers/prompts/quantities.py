@@ -123,7 +123,7 @@ def _nearest(
                     return mention, kind
         return None
     # A bare number belongs to the word just before it, "noise 25", or to nothing.
-    if not before:
+    if not before or not before[0].kinds:
         return None
     between = words[before[0].index + 1 : i]
     quiet = (Role.FILLER, Role.PREDICATE)

@@ -102,6 +102,7 @@ REPORTS = {
     "dark blue car": ({}, "dark blue car"),
     "is there noise?": ({}, "is there noise?"),
     "remove noise sigma 900": ({}, "noise sigma 900"),
+    "sigma 900 noise 20": ({}, "20"),
     "less smoothing on the face": ({}, "less smoothing on the face"),
     "remove noise from the sky": ({NOISE: MEDIUM}, "from the sky"),
     "remove the noise without smoothing the hair": ({NOISE: MEDIUM}, "without smoothing the hair"),
