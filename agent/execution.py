@@ -12,7 +12,6 @@ from conservator.agent.events import OnEvent
 from conservator.agent.experience import experienced
 from conservator.agent.options import (
     Options,
-    budget_of,
     checked_device,
     folder_for,
     metric_directions,
@@ -26,7 +25,7 @@ from conservator.agent.run import Run
 from conservator.agent.sessions import RunFolder, RunRequest
 from conservator.agent.settings import load_settings
 from conservator.agent.steering import Steering
-from conservator.policies.budget import Budget, Clock
+from conservator.policies.budget import Clock
 from conservator.policies.contract import Terms, contract_of, terms_of
 from conservator.policies.preset import load_preset
 from conservator.restorers.errors import UsageError
@@ -64,7 +63,7 @@ def begin(
         targets=terms.targets,
         protect=terms.protect,
         keep=terms.keep,
-        budget=budget_of(options, preset),
+        budget=preset.budget.limited(options.max_seconds, options.max_tools),
         seed=options.seed,
         output=output,
         overwrite=options.overwrite,
@@ -116,11 +115,8 @@ def go_on(
     folder = RunFolder.open(run_dir)
     with folder.locked():
         earlier = request = folder.read_request()
-        given = {"max_seconds": max_seconds, "max_tools": max_tools}
-        changed = {name: value for name, value in given.items() if value is not None}
-        if changed:
-            budget = Budget.model_validate({**request.budget.model_dump(), **changed})
-            request = request.model_copy(update={"budget": budget})
+        budget = request.budget.limited(max_seconds, max_tools)
+        request = request.model_copy(update={"budget": budget})
         if approve is not None:
             request = request.model_copy(update={"approve": checked_approve(approve)})
         if request != earlier:

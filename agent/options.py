@@ -1,4 +1,4 @@
-"""The arguments of a run, and what they resolve to: device, model, budget, output, run folder."""
+"""The arguments of a run, and what they resolve to: device, model, output, run folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from conservator.agent.approval import Answer, Approver
 from conservator.agent.pictures import ImageLike
@@ -15,7 +15,7 @@ from conservator.agent.sessions import RunFolder, RunRequest
 from conservator.agent.settings import Settings
 from conservator.agent.steering import Steering
 from conservator.policies.acceptance import Direction
-from conservator.policies.budget import Budget, Clock
+from conservator.policies.budget import Clock
 from conservator.policies.preset import Preset
 from conservator.policies.targets import Target
 from conservator.restorers.errors import OutputError, UnknownNameError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Options",
-    "budget_of",
+    "check_output",
     "checked_device",
     "folder_for",
     "metric_directions",
@@ -104,18 +104,6 @@ def metric_directions() -> dict[str, Direction]:
     }
 
 
-def budget_of(options: Options, preset: Preset) -> Budget:
-    """The limits that were given, the policy's where none were."""
-
-    def chosen(own: Any, default: Any) -> Any:
-        return default if own is None else own
-
-    return Budget(
-        max_seconds=chosen(options.max_seconds, preset.max_seconds),
-        max_tools=chosen(options.max_tools, preset.max_tools),
-    )
-
-
 def checked_device(name: str) -> str:
     """A device's name; whether it is there shows when it is used, because looking takes torch.
 
@@ -139,12 +127,22 @@ def output_for(image: ImageLike, options: Options) -> Path | None:
             return None
         return default_output(Path(image).absolute())
     target = Path(options.output).absolute()
+    check_output(target, overwrite=options.overwrite)
+    return target
+
+
+def check_output(target: Path, *, overwrite: bool) -> None:
+    """Refuse at once what would be refused after the work.
+
+    Raises:
+        UnknownNameError: a suffix that is not written.
+        OutputError: it exists, or its folder is not there.
+    """
     target_format(target.suffix)
     if not target.parent.is_dir():
         raise OutputError(f"{target}: {target.parent} is not a folder; create it first")
-    if target.exists() and not options.overwrite:
+    if target.exists() and not overwrite:
         raise OutputError(f"{target}: exists; pass overwrite or another name")
-    return target
 
 
 def folder_for(request: RunRequest, options: Options, settings: Settings) -> RunFolder:

@@ -30,6 +30,16 @@ class Budget(BaseModel):
     max_seconds: float | None = Field(default=None, ge=0)
     max_tools: int | None = Field(default=None, ge=0)
 
+    def limited(self, max_seconds: float | None, max_tools: int | None) -> Budget:
+        """The budget with other limits; None for what stays.
+
+        Raises:
+            ValidationError: a limit below zero.
+        """
+        given = {"max_seconds": max_seconds, "max_tools": max_tools}
+        changed = {name: value for name, value in given.items() if value is not None}
+        return Budget.model_validate({**self.model_dump(), **changed})
+
 
 class Spent(BaseModel):
     """What a run has taken so far.

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from conservator.policies.budget import Budget
 from conservator.restorers.degradations.vocabulary import Finding, Kind, Level
 from conservator.restorers.errors import MissingFileError, UnknownNameError, UsageError
 
@@ -237,6 +238,11 @@ class Preset(_Data):
         if any(not 0 < share < 1 for share in value):
             raise ValueError(f"blends are shares between 0 and 1, got {value}")
         return value
+
+    @property
+    def budget(self) -> Budget:
+        """The limits of a run unless the caller gives others."""
+        return Budget(max_seconds=self.max_seconds, max_tools=self.max_tools)
 
     def confidence_needed(self, kind: Kind) -> float:
         """Confidence from which a finding of `kind` is acted on."""

@@ -39,7 +39,7 @@ def aimed(
     preset = request.preset
     if policy is not None:
         preset = load_preset(policy)
-        change["budget"] = Budget(max_seconds=preset.max_seconds, max_tools=preset.max_tools)
+        change["budget"] = preset.budget
     if policy is not None or experience is not None:
         preset = experienced(preset, experience, settings)
     change["preset"] = preset

@@ -12,16 +12,15 @@ from conservator.agent.dialogue.session import Session
 from conservator.agent.dialogue.state import SessionState, holds_session, read_state, write_state
 from conservator.agent.dialogue.workshop import Workshop
 from conservator.agent.events import OnEvent
-from conservator.agent.options import checked_device, vlm_spec
+from conservator.agent.options import check_output, checked_device, vlm_spec
 from conservator.agent.pictures import ImageLike, input_again, picture_from
 from conservator.agent.sessions import RunFolder, RunRequest
 from conservator.agent.settings import Settings, load_settings
 from conservator.policies.budget import Budget
 from conservator.policies.preset import Preset, load_preset
 from conservator.policies.targets import Target
-from conservator.restorers.errors import OutputError, UsageError
+from conservator.restorers.errors import UsageError
 from conservator.tools.image_io import content_hash
-from conservator.tools.image_io.formats import target_format
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -97,7 +96,7 @@ def open_session(
                 targets=targets,
                 protect=protect,
                 keep=keep,
-                budget=_budget(session.request.budget, max_seconds, max_tools),
+                budget=session.request.budget.limited(max_seconds, max_tools),
             )
         return session
     if image is None:
@@ -107,7 +106,7 @@ def open_session(
     picture = picture_from(image, settings)
     source = Path(image).absolute() if isinstance(image, (str, Path)) else None
     if target is not None:
-        _check_output(target, overwrite=overwrite)
+        check_output(target, overwrite=overwrite)
     suffix = target or source
     request = RunRequest(
         input=source,
@@ -121,7 +120,6 @@ def open_session(
         device=checked_device(device or settings.device),
         vlm=vlm_spec(vlm, settings),
     )
-    own = Budget(max_seconds=preset.max_seconds, max_tools=preset.max_tools)
     request = aimed(
         request,
         picture,
@@ -131,7 +129,7 @@ def open_session(
         targets=targets,
         protect=protect,
         keep=keep,
-        budget=_budget(own, max_seconds, max_tools),
+        budget=preset.budget.limited(max_seconds, max_tools),
     )
     model = _model(vlm, request, settings)
     folder = _folder(place, target or source, settings)
@@ -171,7 +169,7 @@ def _again(
     (place / "artifacts").mkdir(exist_ok=True)
     picture = input_again(request, folder, settings)
     if output is not None:
-        _check_output(output, overwrite=overwrite)
+        check_output(output, overwrite=overwrite)
         request = request.model_copy(update={"output": output, "overwrite": overwrite})
     if device is not None:
         request = request.model_copy(update={"device": checked_device(device)})
@@ -184,21 +182,6 @@ def _again(
 def _same(given: Preset, begun: Preset) -> bool:
     """Whether a session began with this policy, whatever experience it was given."""
     return given.model_copy(update={"experience": begun.experience}) == begun
-
-
-def _budget(own: Budget, max_seconds: float | None, max_tools: int | None) -> Budget:
-    given = {"max_seconds": max_seconds, "max_tools": max_tools}
-    changed = {name: value for name, value in given.items() if value is not None}
-    return Budget.model_validate({**own.model_dump(), **changed})
-
-
-def _check_output(target: Path, *, overwrite: bool) -> None:
-    """Refuse at once what would be refused after the work."""
-    target_format(target.suffix)
-    if not target.parent.is_dir():
-        raise OutputError(f"{target}: {target.parent} is not a folder; create it first")
-    if target.exists() and not overwrite:
-        raise OutputError(f"{target}: exists; pass overwrite or another name")
 
 
 def _writable(suffix: str) -> str:
