@@ -16,6 +16,7 @@ from conservator.agent.cli.options import (
     output_option,
     overwrite_option,
     seed_option,
+    size_options,
 )
 from conservator.agent.errors import PromptError
 
@@ -42,16 +43,7 @@ __all__ = ["apply"]
     help="How strongly: a level (low, medium, high, very-high), or for one degradation a number in its unit.",
 )
 @seed_option
-@click.option(
-    "--configuration",
-    metavar="NAME",
-    default="compact",
-    show_default=True,
-    help="Size of the restorer: compact or paper.",
-)
-@click.option(
-    "--weights", metavar="PATH", help="Weights in place of the shipped ones (.safetensors)."
-)
+@size_options
 @device_option
 @output_option("File to write. Default: beside IN, photo.restored.jpg.")
 @overwrite_option

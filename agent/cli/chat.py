@@ -23,6 +23,7 @@ from conservator.agent.cli.options import (
     device_option,
     output_option,
     overwrite_option,
+    policy_option,
     vlm_option,
 )
 from conservator.agent.cli.progress import show
@@ -41,11 +42,7 @@ __all__ = ["chat"]
 @output_option(
     "File to write at the end. Default: beside IN, photo.restored.jpg, after `satisfied`."
 )
-@click.option(
-    "--policy",
-    metavar="NAME",
-    help="A policy (see `conservator policies`) or a YAML file. Default: balanced.",
-)
+@policy_option()
 @contract_options
 @click.option(
     "--run-dir",

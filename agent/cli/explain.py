@@ -15,6 +15,7 @@ from conservator.agent.cli.options import (
     device_option,
     output_option,
     overwrite_option,
+    size_options,
 )
 from conservator.agent.errors import MissingFileError, UsageError
 
@@ -42,16 +43,7 @@ __all__ = ["explain"]
     metavar="TEXT",
     help="Of mofe-ir: what to undo, as for apply. Default: whatever the guide sees.",
 )
-@click.option(
-    "--configuration",
-    metavar="NAME",
-    default="compact",
-    show_default=True,
-    help="Size of the restorer: compact or paper.",
-)
-@click.option(
-    "--weights", metavar="PATH", help="Weights in place of the shipped ones (.safetensors)."
-)
+@size_options
 @device_option
 @output_option(
     "Figure to write (.png). Default: beside IN, photo.experts.png or photo.strengths.png."

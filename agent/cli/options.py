@@ -24,7 +24,9 @@ __all__ = [
     "output_option",
     "overwrite_option",
     "overwriting",
+    "policy_option",
     "seed_option",
+    "size_options",
     "systems_option",
     "vlm_option",
     "workers_option",
@@ -144,6 +146,29 @@ def contract_options(function: _F) -> _F:
     ):
         function = option(function)
     return function
+
+
+def policy_option(default: str | None = None) -> Callable[[_F], _F]:
+    """`--policy`; without a default of its own where an earlier session may name one."""
+    words = "A policy (see `conservator policies`) or a YAML file."
+    if default is None:
+        return click.option("--policy", metavar="NAME", help=f"{words} Default: balanced.")
+    return click.option("--policy", metavar="NAME", default=default, show_default=True, help=words)
+
+
+def size_options(function: _F) -> _F:
+    """`--configuration` and `--weights`."""
+    weights = click.option(
+        "--weights", metavar="PATH", help="Weights in place of the shipped ones (.safetensors)."
+    )
+    configuration = click.option(
+        "--configuration",
+        metavar="NAME",
+        default="compact",
+        show_default=True,
+        help="Size of the restorer: compact or paper.",
+    )
+    return configuration(weights(function))
 
 
 def vlm_option(function: _F) -> _F:

@@ -21,6 +21,7 @@ from conservator.agent.cli.options import (
     json_option,
     output_option,
     overwrite_option,
+    policy_option,
     seed_option,
     vlm_option,
 )
@@ -37,13 +38,7 @@ __all__ = ["code_of", "restore", "tell"]
 @click.command(cls=Command)
 @click.argument("picture", metavar="IN", type=PATH)
 @output_option("File to write. Default: beside IN, photo.restored.jpg.")
-@click.option(
-    "--policy",
-    metavar="NAME",
-    default="balanced",
-    show_default=True,
-    help="A policy (see `conservator policies`) or a YAML file.",
-)
+@policy_option("balanced")
 @contract_options
 @seed_option
 @click.option(

@@ -9,7 +9,14 @@ import click
 
 from conservator.agent.cli.console import say
 from conservator.agent.cli.exit_code import ExitCode
-from conservator.agent.cli.options import PATH, SEED, Command, device_option, vlm_option
+from conservator.agent.cli.options import (
+    PATH,
+    SEED,
+    Command,
+    device_option,
+    policy_option,
+    vlm_option,
+)
 from conservator.agent.errors import UsageError
 
 __all__ = ["at_a_terminal", "tui"]
@@ -19,11 +26,7 @@ _IMAGES = ("auto", "sixel", "kitty", "halfcell", "none")
 
 @click.command(cls=Command)
 @click.argument("pictures", metavar="[IMAGE]...", nargs=-1, type=PATH)
-@click.option(
-    "--policy",
-    metavar="NAME",
-    help="A policy (see `conservator policies`) or a YAML file. Default: balanced.",
-)
+@policy_option()
 @vlm_option
 @click.option("--seed", type=SEED, help="Seed of everything that draws. Default: 0.")
 @device_option
