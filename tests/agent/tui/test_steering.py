@@ -26,6 +26,14 @@ async def restoring(app, pilot, asks: str = "each") -> SessionScreen:
     return screen
 
 
+async def pressed_in_time(pilot, door: threading.Event, *keys: str) -> None:
+    """Keys that reach the agent while it works, seen through to the end."""
+    door.clear()
+    await pilot.press(*keys)
+    door.set()
+    await settled(pilot)
+
+
 async def test_an_edited_step_is_what_runs(make_app: MakeApp, noisy_png: Path) -> None:
     app = make_app(noisy_png)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -105,10 +113,7 @@ async def test_a_pause_a_word_and_an_end(
 
         await pilot.press("ctrl+z")
         await settled(pilot)
-        door.clear()
-        await pilot.press("ctrl+r", "f8")
-        door.set()
-        await settled(pilot)
+        await pressed_in_time(pilot, door, "ctrl+r", "f8")
         assert "stopped" in said(screen)
 
 
@@ -118,10 +123,7 @@ async def test_ctrl_c_cancels_and_twice_quits(
     app = make_app(noisy_png)
     async with app.run_test(size=(80, 24)) as pilot:
         screen = await settled(pilot)
-        door.clear()
-        await pilot.press("ctrl+r", "ctrl+c")
-        door.set()
-        await settled(pilot)
+        await pressed_in_time(pilot, door, "ctrl+r", "ctrl+c")
         assert "the session is as it was" in said(screen)
         assert not screen.session.tree.turns
         # The question is gone with the run that asked it.
