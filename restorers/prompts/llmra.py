@@ -23,9 +23,9 @@ from conservator.restorers.degradations.vocabulary import (
     Kind,
     Level,
     level_of,
-    value_of,
 )
-from conservator.restorers.prompts.amounts import DOMAINS, rounded, written
+from conservator.restorers.prompts.amounts import rounded, written
+from conservator.restorers.prompts.claims import claimed, stated
 from conservator.restorers.prompts.model import RestorationPrompt
 
 __all__ = ["BLIND", "VOCABULARY", "parse", "render", "tokenise"]
@@ -147,20 +147,11 @@ def parse(text: str) -> RestorationPrompt:
         if _BLIND.fullmatch(sentence):
             blind = True
             continue
-        for kind, pattern in _CLAIMS.items():
-            match = pattern.fullmatch(sentence)
-            if match is None:
-                continue
-            number, level = match["number"], match["level"]
-            if number is None:
-                strengths[kind] = value_of(kind, Level.parse(level or "medium"))
-            elif DOMAINS[kind][0] <= float(number) <= DOMAINS[kind][1]:
-                strengths[kind] = float(number)
-            else:
-                unmapped.append(raw.strip())
-            break
-        else:
+        claim = claimed(sentence, _CLAIMS, stated)
+        if claim is None:
             unmapped.append(raw.strip())
+        else:
+            strengths[claim[0]] = claim[1]
     return RestorationPrompt(degradations=strengths, blind=blind, unmapped=tuple(unmapped))
 
 

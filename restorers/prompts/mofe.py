@@ -17,9 +17,9 @@ from conservator.restorers.degradations.vocabulary import (
     Kind,
     Level,
     level_of,
-    value_of,
 )
-from conservator.restorers.prompts.amounts import DOMAINS, rounded, written
+from conservator.restorers.prompts.amounts import rounded, written
+from conservator.restorers.prompts.claims import claimed, folded, stated
 from conservator.restorers.prompts.lexicon import ascii_marks
 from conservator.restorers.prompts.model import RestorationPrompt
 
@@ -83,7 +83,7 @@ def parse(text: str) -> RestorationPrompt:
     unmapped = []
     asked = answered = others = False
     for raw in re.split(r"(?:[;,!?\n]|(?<!\d)\.|\.(?!\d)|\band\b)+", ascii_marks(text), flags=re.I):
-        piece = " ".join(re.sub(r"[^\w.\s]|_", " ", raw.lower()).split())
+        piece = folded(raw)
         if not piece:
             continue
         if _ASKED.fullmatch(piece):
@@ -95,20 +95,10 @@ def parse(text: str) -> RestorationPrompt:
         if piece == _OTHERS:
             others = True
             continue
-        for kind, pattern in _PATTERNS.items():
-            match = pattern.fullmatch(piece)
-            if match is None:
-                continue
-            number = match["number"]
-            low, high = DOMAINS[kind]
-            if number is None:
-                strengths[kind] = value_of(kind, Level.parse(match["level"] or "medium"))
-            elif low <= float(number) <= high:
-                strengths[kind] = float(number)
-            else:
-                unmapped.append(raw.strip())
-            break
-        else:
+        claim = claimed(piece, _PATTERNS, stated)
+        if claim is None:
             unmapped.append(raw.strip())
+        else:
+            strengths[claim[0]] = claim[1]
     blind = others or (asked and not answered)
     return RestorationPrompt(degradations=strengths, blind=blind, unmapped=tuple(unmapped))

@@ -18,6 +18,7 @@ import re
 
 from conservator.restorers.degradations.vocabulary import PARAMETERS, Kind, Level, value_of
 from conservator.restorers.prompts.amounts import DOMAINS, checked, written
+from conservator.restorers.prompts.claims import claimed, folded
 from conservator.restorers.prompts.lexicon import ascii_marks
 from conservator.restorers.prompts.model import RestorationPrompt
 
@@ -106,6 +107,11 @@ def _read(kind: Kind, number: str) -> float | None:
     return value if low <= value <= high else None
 
 
+def _strength(kind: Kind, match: re.Match[str]) -> float | None:
+    number = match["number"]
+    return value_of(kind, Level.MEDIUM) if number is None else _read(kind, number)
+
+
 _NUMBER = r"(?P<number>\d+(?:\.\d+)?|\.\d+)"
 _PATTERNS = {
     kind: re.compile(
@@ -125,23 +131,15 @@ def parse(text: str) -> RestorationPrompt:
     blind = False
     unmapped = []
     for raw in re.split(r"(?:[;,!\n]|(?<!\d)\.|\.(?!\d))+", ascii_marks(text)):
-        piece = " ".join(re.sub(r"[^\w.\s]|_", " ", raw.lower()).split())
+        piece = folded(raw)
         if not piece:
             continue
         if _BLIND_PATTERN.fullmatch(piece):
             blind = True
             continue
-        for kind, pattern in _PATTERNS.items():
-            match = pattern.fullmatch(piece)
-            if match is None:
-                continue
-            number = match["number"]
-            value = value_of(kind, Level.MEDIUM) if number is None else _read(kind, number)
-            if value is None:
-                unmapped.append(raw.strip())
-            else:
-                strengths[kind] = value
-            break
-        else:
+        claim = claimed(piece, _PATTERNS, _strength)
+        if claim is None:
             unmapped.append(raw.strip())
+        else:
+            strengths[claim[0]] = claim[1]
     return RestorationPrompt(degradations=strengths, blind=blind, unmapped=tuple(unmapped))
