@@ -8,18 +8,13 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request
 
-from conservator.restorers.addresses import opener
-from conservator.restorers.errors import BackendMissingError, UsageError
+from conservator.restorers.addresses import opener, server_address
+from conservator.restorers.errors import BackendMissingError
 
-__all__ = ["base_url", "healthy", "is_url", "served_models"]
+__all__ = ["base_url", "healthy", "served_models"]
 
 _TIMEOUT_S: Final = 5.0
 _MOST_BYTES: Final = 1 << 20
-
-
-def is_url(text: str) -> bool:
-    """Whether a text is meant as an address."""
-    return text.strip().lower().startswith(("http://", "https://"))
 
 
 def base_url(url: str) -> str:
@@ -28,13 +23,7 @@ def base_url(url: str) -> str:
     Raises:
         UsageError: it is no http address.
     """
-    parts = urlsplit(url.strip())
-    try:
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise UsageError(f"{url!r} is no address of a server; give one like http://127.0.0.1:8000")
+    parts = server_address(url)
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/v1'}"
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from conservator.agent.vlm import embedded
-from conservator.agent.vlm.endpoint import healthy, is_url
+from conservator.agent.vlm.endpoint import healthy
 from conservator.agent.vlm.serve import DEFAULT_MODEL, EMBEDDED, running_server
+from conservator.restorers.addresses import is_url
 from conservator.restorers.errors import BackendMissingError, UnknownNameError
 
 if TYPE_CHECKING:

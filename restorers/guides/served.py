@@ -17,15 +17,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
 from urllib.request import Request
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from conservator.restorers.addresses import opener
-from conservator.restorers.errors import BackendMissingError, UsageError
+from conservator.restorers.addresses import opener, server_address
+from conservator.restorers.errors import BackendMissingError
 from conservator.restorers.guides.base import GuideEmbeddings
 from conservator.restorers.guides.form import SHIPPED, Form, Memory, turns
 from conservator.restorers.guides.views import Pixels, Views
@@ -33,16 +32,11 @@ from conservator.restorers.guides.views import Pixels, Views
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["ServedGuide", "is_url"]
+__all__ = ["ServedGuide"]
 
 _CONNECT_S: Final = 5.0
 _MOST_BYTES: Final = 1 << 28
 _START: Final = "start one with `vllm serve MODEL --runner pooling`"
-
-
-def is_url(text: str) -> bool:
-    """Whether a text is meant as an address."""
-    return text.strip().lower().startswith(("http://", "https://"))
 
 
 class ServedGuide:
@@ -178,13 +172,7 @@ class ServedGuide:
 
 
 def _root(url: str) -> str:
-    parts = urlsplit(url.strip())
-    try:
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise UsageError(f"{url!r} is no address of a server; give one like http://127.0.0.1:8000")
+    parts = server_address(url)
     path = parts.path.rstrip("/").removesuffix("/v1")
     return f"{parts.scheme}://{parts.netloc}{path}"
 

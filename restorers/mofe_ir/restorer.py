@@ -10,10 +10,11 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from conservator.restorers.addresses import is_url
 from conservator.restorers.errors import WeightsError
 from conservator.restorers.guides.base import Guide, GuideEmbeddings
 from conservator.restorers.guides.qwen import SHIPPED, QwenGuide, fingerprint
-from conservator.restorers.guides.served import ServedGuide, is_url
+from conservator.restorers.guides.served import ServedGuide
 from conservator.restorers.mofe_ir.card import CARD
 from conservator.restorers.mofe_ir.config import CONFIGS
 from conservator.restorers.mofe_ir.network import MoFEIR

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from conservator.restorers.addresses import is_url
 from conservator.restorers.degradations.vocabulary import Kind
 from conservator.restorers.errors import UsageError, WeightsError
 from conservator.restorers.guides.base import GuideEmbeddings
 from conservator.restorers.guides.qwen import SHIPPED, QwenGuide, fingerprint
-from conservator.restorers.guides.served import is_url
 from conservator.restorers.mofe_ir.config import CONFIGS
 from conservator.restorers.mofe_ir.network import MoFEIR, guided_loss
 from conservator.restorers.mofe_ir.pictures import Composites, Gallery
