@@ -139,7 +139,9 @@ def _fully(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
 
 
 def _save(text: str) -> Command | None:
-    match = re.match(r"save\b(?:\s+(?:it|this|as|to))*(?:\s+(?P<rest>.+))?$", text, re.IGNORECASE)
+    match = re.match(
+        r"(?:save|export)\b(?:\s+(?:it|this|as|to))*(?:\s+(?P<rest>.+))?$", text, re.IGNORECASE
+    )
     if match is None:
         return None
     if match["rest"] is None:

@@ -36,6 +36,7 @@ LINES: dict[str, Command] = {
     "tree": Command("tree"),
     "save": Command("save"),
     "save out.png": Command("save", ("out.png",)),
+    "export out.png": Command("save", ("out.png",)),
     "save as 'my  file.png' overwrite": Command("save", ("my  file.png",), overwrite=True),
     "save the highlights": Command("refine", ("save the highlights",)),
     "help": Command("help"),
