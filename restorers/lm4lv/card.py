@@ -28,9 +28,9 @@ CARD = RestorerCard(
     commercial_use=False,
     paper="arXiv 2405.15734",
     configurations={
-        "compact": Configuration(parameters_m=7.9),
-        "residual": Configuration(parameters_m=7.9),
-        "mae-r": Configuration(parameters_m=7.8),
+        "compact": Configuration(parameters_m=4.9),
+        "residual": Configuration(parameters_m=4.9),
+        "mae-r": Configuration(parameters_m=4.8),
         "paper": Configuration(parameters_m=337.9),
     },
 )

@@ -72,20 +72,24 @@ class LM4LVConfig:
         mae: the vision module.
         llm_width: of the language model's embeddings; 4096 is Llama 2 7B.
         task_tokens: trained tokens a task.
-        places: width of the code of a place that the inward adapter sees beside each token; 0 has none.
+        loudness: size of what the adapters give the language model, of the size of its words.
+        beside: the degraded token that an answer's token is made from is given once more at its place, through an adapter of its own.
         body: what stands between the adapters: the language model; one of its architecture with `random` weights; `none` (linear
             layers only); a trained two-layer `mlp` on each token; a trained `transformer` of two blocks.
         generation: `auto-regressive`, or `single-pass`, which reads the answer off the degraded tokens' own places.
         text_loss: weight of the answer's tags beside the visual tokens.
+        picture_loss: weight of the L1 distance of the decoded answer beside the visual tokens.
     """
 
     mae: MAEConfig = field(default_factory=MAEConfig)
     llm_width: int = 4096
     task_tokens: int = 10
-    places: int = 0
+    loudness: float = 1.0
+    beside: bool = False
     body: Literal["llm", "random", "none", "mlp", "transformer"] = "llm"
     generation: Literal["auto-regressive", "single-pass"] = "auto-regressive"
     text_loss: float = 1.0
+    picture_loss: float = 0.0
 
     @property
     def speaks(self) -> bool:
@@ -111,7 +115,9 @@ CONFIGS: dict[str, LM4LVConfig] = {
             epsilon=1e-6,
         ),
         llm_width=256,
-        places=32,
+        loudness=20.0,
+        beside=True,
         text_loss=0.02,
+        picture_loss=1.0,
     ),
 }

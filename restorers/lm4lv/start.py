@@ -1,24 +1,34 @@
-"""A start for the compact autoencoder: a picture's principal components, through layers that the blocks leave alone at first.
+"""A start for the compact size, without a gradient: on a CPU the steps are few.
 
-Transformers learn what a patch is slowly, and on a CPU the steps are few. So the linear layers begin with what is known: a token carries the
+The autoencoder begins with a picture's principal components, through layers that the blocks leave alone at first. Transformers learn what a patch is slowly. So the linear layers begin with what is known: a token carries the
 strongest principal components of its patch, each by the inverse fourth root of its variance, which is the best that a linear code can do
 for numbers that all get the same noise; the last number is a constant, so that the norm behind it does not lose the contrast. What
 the decoder makes of them is solved by least squares. The blocks begin as the identity and learn the rest.
+
+The adapters begin with tokens at right angles to each other in the language model, and with the best linear reading of what it makes of them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from conservator.restorers.lm4lv.mae import MAE, Block, noisy
+from conservator.restorers.lm4lv.network import LM4LV
 
-__all__ = ["free_directions", "start_from_components"]
+__all__ = ["free_directions", "start_from_components", "start_reading"]
 
 _CONTRAST = 10.0
 """The constant number, of the RMS of the others: of 1 to 16 the best under the noise of training."""
 _RIDGE = 1e-3
+_READING_RIDGE = 1e-5
+_PAST = 0.5
+_ERROR = 0.5
+"""Most error of what the answer has said so far, of a token's RMS, while the reading is solved."""
 
 
 def free_directions(places: Tensor, count: int) -> Tensor:
@@ -75,11 +85,51 @@ def start_from_components(vision: MAE, pictures: Tensor) -> None:
 
     seen = noisy(encoder(pictures), config.token_noise)
     hidden = decoder.norm(decoder.embed(seen) + F.pad(decoder.places, (0, 0, 1, 0)))[:, 1:]
-    hidden = F.pad(hidden.flatten(0, 1), (0, 1), value=1.0).double()
     # A patch's numbers lie as in MAE: rows, columns, channels.
-    wanted = patches.view(-1, 3, patch**2).transpose(1, 2).flatten(1).double()
-    moment = hidden.T @ hidden / len(hidden)
-    moment.diagonal().add_(_RIDGE)
-    solved = torch.linalg.solve(moment, hidden.T @ wanted / len(hidden)).float()
-    decoder.pixels.weight.copy_(solved[:-1].T)
-    decoder.pixels.bias.copy_(solved[-1])
+    wanted = patches.view(-1, 3, patch**2).transpose(1, 2).flatten(1)
+    _solve(decoder.pixels, [(hidden.flatten(0, 1), wanted)], _RIDGE)
+
+
+@torch.no_grad()
+def start_reading(network: LM4LV, samples: Iterable[tuple[Tensor, Tensor, Tensor, Any]]) -> None:
+    """Set the adapters.
+
+    Args:
+        network: its adapters are set in place.
+        samples: degraded and true tokens (B, N, W), tasks (B,); what else a sample has is not looked at.
+    """
+    adapters = network.adapters
+    width, tokens = adapters.inward.weight.shape
+    basis = nn.init.orthogonal_(adapters.inward.weight.new_empty(width, 2 * tokens))
+    # Both as loud as a word of unit size, but the answer's own past, which errs, half of that.
+    adapters.inward.weight.copy_(_PAST * basis[:, :tokens])
+    if adapters.beside is not None:
+        adapters.beside.weight.copy_(basis[:, tokens:])
+    outward = adapters.outward
+    adapters.outward = nn.Identity()  # type: ignore[assignment]
+    try:
+        pairs = []
+        for given, true, numbers, _ in samples:
+            if network.config.speaks and network.config.generation == "auto-regressive":
+                states, _ = network.teacher_forced(given, numbers, noisy(true, _ERROR))
+            else:
+                states = network(given, numbers)
+            pairs.append((states.flatten(0, 1), true.flatten(0, 1)))
+    finally:
+        adapters.outward = outward
+    _solve(outward, pairs, _READING_RIDGE)
+
+
+def _solve(layer: nn.Linear, pairs: Iterable[tuple[Tensor, Tensor]], ridge: float) -> None:
+    """Least squares of inputs (n, in) and outputs (n, out); `ridge` is relative to the inputs' mean square."""
+    moment: Tensor | float = 0.0
+    product: Tensor | float = 0.0
+    for seen, wanted in pairs:
+        with_one = F.pad(seen, (0, 1), value=1.0).double()
+        moment = moment + with_one.T @ with_one
+        product = product + with_one.T @ wanted.double()
+    assert isinstance(moment, Tensor)
+    moment.diagonal().add_(ridge * float(moment.diagonal().mean()))
+    solved = torch.linalg.solve(moment, product).float()
+    layer.weight.copy_(solved[:-1].T)
+    layer.bias.copy_(solved[-1])

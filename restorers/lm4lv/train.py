@@ -11,6 +11,7 @@ third of the last stage half of the samples are told what the model itself answe
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -30,7 +31,7 @@ from conservator.restorers.lm4lv.losses import picture_loss
 from conservator.restorers.lm4lv.mae import MAE, from_transformers, kept_patches, noisy
 from conservator.restorers.lm4lv.network import LM4LV, task_numbers
 from conservator.restorers.lm4lv.pictures import WEIGHTS, Crops, Degrader
-from conservator.restorers.lm4lv.start import start_from_components
+from conservator.restorers.lm4lv.start import start_from_components, start_reading
 from conservator.restorers.lm4lv.validation import reconstruction, restoration
 from conservator.restorers.training.data import CropBank
 from conservator.restorers.training.loop import Budget, Trainer, autocast, choose_device
@@ -47,7 +48,7 @@ _RATES: Final[Mapping[Stage, float]] = {"mae": 5e-4, "decoder": 3e-4, "adapters"
 _PAPER_RATE: Final = 3e-4
 _MASKED, _MASKED_SHARE = 0.75, 0.25
 _OWN_FROM, _OWN_SHARE = 0.33, 0.5
-_START_CROPS = 256
+_START_CROPS, _START_BATCHES = 256, 6
 
 
 def train(
@@ -111,10 +112,11 @@ def train(
         # First of all, so that a missing language model is told before the hours of work.
         network = _untrained(size, where, llm or MODELS[config], seed)
     vision = MAE(size.mae).to(where) if network is None else network.mae
+    taken = False
     if mae is not None:
         apply_weights(vision, _published(mae))
     elif weights is not None:
-        _take_over(weights, vision, network)
+        taken = _take_over(weights, vision, network)
     elif todo[0] != "mae":
         before = out / f"mae-{config}.safetensors"
         if not before.is_file():
@@ -134,7 +136,7 @@ def train(
             if size.speaks:
                 facts["llm_sha256"] = fingerprint(llm or MODELS[config])
             vision.requires_grad_(False)
-            losses = _restoring(run, network, tasks)
+            losses = _restoring(run, network, tasks, fresh=bool(size.mae.token_width) and not taken)
             validate = restoration(validation, network, where) if validation else None
         else:
             trained, prefix = vision, "mae."
@@ -180,8 +182,8 @@ def _untrained(size: LM4LVConfig, where: torch.device, llm: str | Path, seed: in
     return LM4LV(size, language).to(where)
 
 
-def _take_over(path: Path, vision: MAE, network: LM4LV | None) -> None:
-    """Copy an autoencoder, and the adapters where the file and the run have some.
+def _take_over(path: Path, vision: MAE, network: LM4LV | None) -> bool:
+    """Copy an autoencoder, and the adapters where the file and the run have some; returns whether they have.
 
     Raises:
         WeightsError: they do not fit.
@@ -192,8 +194,11 @@ def _take_over(path: Path, vision: MAE, network: LM4LV | None) -> None:
         return {n.removeprefix(name): t for n, t in given.items() if n.startswith(name)}
 
     apply_weights(vision, part("mae."))
-    if network is not None and (adapters := part("adapters.")):
-        apply_weights(network.adapters, adapters)
+    adapters = part("adapters.")
+    if network is None or not adapters:
+        return False
+    apply_weights(network.adapters, adapters)
+    return True
 
 
 def _published(source: str | Path) -> dict[str, Tensor]:
@@ -251,35 +256,51 @@ def _reconstructing(run: _Run, vision: MAE, *, masking: bool) -> Losses:
     return losses
 
 
-def _restoring(run: _Run, network: LM4LV, tasks: Mapping[str, float]) -> Losses:
-    """The losses of the adapters."""
+def _restoring(run: _Run, network: LM4LV, tasks: Mapping[str, float], *, fresh: bool) -> Losses:
+    """The losses of the adapters, which read the language model by least squares at first where they are `fresh`."""
     config = network.config
     side = config.mae.side
 
-    def losses(trainer: Trainer) -> Iterator[Callable[[], Tensor]]:
-        seed = run.seed + trainer.step
+    def samples(seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         # A picture has four tiles where the training images are large enough.
         across = min(2, run.bank.images.shape[-1] // side)
         crops = Crops(run.bank, across * side, run.where, seed)
         degrader = Degrader(seed, run.where, tasks)
-
-        def loss() -> Tensor:
+        while True:
             clean = crops.take(max(1, run.batch // across**2))
             degraded, wanted, asked = degrader.pairs(clean, side)
-            numbers = task_numbers(asked).to(run.where)
+            with autocast(run.where), torch.no_grad():
+                given, true = (network.mae.encoder(x).float() for x in (degraded, wanted))
+            yield given, true, task_numbers(asked).to(run.where), wanted
+
+    def losses(trainer: Trainer) -> Iterator[Callable[[], Tensor]]:
+        seed = run.seed + trainer.step
+        if fresh and not trainer.step:
+            run.say("least squares for the first weights")
+            start_reading(network, itertools.islice(samples(seed), _START_BATCHES))
+        drawn = samples(seed)
+
+        def loss() -> Tensor:
+            given, true, numbers, wanted = next(drawn)
             with autocast(run.where):
-                with torch.no_grad():
-                    given, true = (network.mae.encoder(x).float() for x in (degraded, wanted))
+                text: Tensor | float = 0.0
                 if not config.speaks or config.generation == "single-pass":
-                    return F.mse_loss(network(given, numbers).float(), true)
-                fed = true
-                if trainer.progress > _OWN_FROM:
-                    own = round(_OWN_SHARE * len(true))
-                    with torch.no_grad():
-                        said, _ = network.teacher_forced(given[:own], numbers[:own], true[:own])
-                    fed = torch.cat([said.float(), true[own:]])
-                answer, text = network.teacher_forced(given, numbers, fed)
-            return F.mse_loss(answer.float(), true) + config.text_loss * text
+                    answer = network(given, numbers)
+                else:
+                    fed = true
+                    if trainer.progress > _OWN_FROM:
+                        own = round(_OWN_SHARE * len(true))
+                        with torch.no_grad():
+                            said, _ = network.teacher_forced(given[:own], numbers[:own], true[:own])
+                        fed = torch.cat([said.float(), true[own:]])
+                    answer, text = network.teacher_forced(given, numbers, fed)
+                answer = answer.float()
+                picture: Tensor | float = 0.0
+                if config.picture_loss:
+                    picture = F.l1_loss(network.mae.decoder(answer), wanted)
+            return (
+                F.mse_loss(answer, true) + config.text_loss * text + config.picture_loss * picture
+            )
 
         while True:
             yield loss

@@ -209,12 +209,6 @@ def test_places_are_those_of_published_weights() -> None:
         np.testing.assert_allclose(codes[number].numpy(), np.concatenate(waves), atol=1e-6)
 
 
-def test_places_are_all_different() -> None:
-    codes = place_codes(14, 32, 30.0)
-    distance = torch.cdist(codes, codes) + 100 * torch.eye(196)
-    assert float(distance.min()) > 0.1
-
-
 def test_a_patch_lands_where_it_was_cut() -> None:
     """A decoder that copies numbers puts each patch's back into its own place."""
     config = replace(TINY_MAE, token_width=192, decoder_width=192, decoder_depth=0, convolutions=0)
@@ -282,12 +276,12 @@ def test_task_tokens_begin_at_zero() -> None:
     assert not Adapters(TINY).tasks.any()
 
 
-def test_visual_tokens_begin_as_large_as_words(llm: Path, tokens: torch.Tensor) -> None:
+def test_visual_tokens_begin_as_loud_as_they_are_said_to_be(llm: Path, tokens: torch.Tensor) -> None:
     torch.manual_seed(0)
     language = LanguageModel.load(llm)
     made = LM4LV(TINY, language)
     size = made.adapters.embedded(tokens).detach().square().mean().sqrt()
-    assert float(size) == pytest.approx(language.size, rel=0.3)
+    assert float(size) == pytest.approx(TINY.loudness * language.size, rel=0.3)
 
 
 # ── the two ways through the language model ─────────────────────────────────
@@ -328,7 +322,8 @@ def test_the_text_loss_is_that_of_the_answer_s_tags(tiny: LM4LV, tokens: torch.T
     frame = tiny.frame
     with torch.inference_mode():
         asked = tiny.asked(tokens, NUMBERS)
-        fed = tiny.adapters.embedded(tokens, ahead=True)
+        shown = torch.cat([tiny.adapters.shown(tokens[:, 1:]), torch.zeros(3, 1, 32)], dim=1)
+        fed = tiny.adapters.embedded(tokens) + shown
         close = tiny.speaker.embedded(frame.close).expand(3, -1, -1)
         hidden = tiny.speaker.hidden(torch.cat([asked, fed, close], dim=1))
         scores = tiny.speaker.logits(hidden).log_softmax(-1)
@@ -340,15 +335,25 @@ def test_the_text_loss_is_that_of_the_answer_s_tags(tiny: LM4LV, tokens: torch.T
     assert float(text) == pytest.approx(float(expected), rel=1e-4)
 
 
-def test_the_answer_s_tokens_come_with_the_next_place() -> None:
-    torch.manual_seed(0)
-    adapters = Adapters(TINY)
-    nothing = torch.zeros(1, 17, 24)
-    with torch.no_grad():
-        own, ahead = adapters.embedded(nothing), adapters.embedded(nothing, ahead=True)
-        torch.testing.assert_close(ahead[:, :-1], own[:, 1:])
-        one = adapters.embedded(nothing[:, :1], 6, ahead=True)
-        torch.testing.assert_close(one[:, 0], ahead[:, 6])
+def test_a_degraded_token_is_heard_from_where_it_is_answered(
+    tiny: LM4LV, tokens: torch.Tensor
+) -> None:
+    """With `beside` the picture before the answer may be silent, and a token still moves its own answer and later ones only."""
+    other = tokens.clone()
+    other[:, 5] += 1
+    with torch.inference_mode():
+        asked = tiny.asked(tokens, NUMBERS)
+        tiny.asked = lambda *_: asked  # type: ignore[method-assign]
+        before, _ = tiny.teacher_forced(tokens, NUMBERS, tokens)
+        after, _ = tiny.teacher_forced(other, NUMBERS, tokens)
+    torch.testing.assert_close(after[:, :5], before[:, :5])
+    assert float((after[:, 5] - before[:, 5]).abs().amin(dim=0).max()) > 1e-4
+
+
+def test_without_beside_the_paper_s_layout(llm: Path, tokens: torch.Tensor) -> None:
+    adapters = network(llm, replace(TINY, beside=False)).adapters
+    assert adapters.beside is None
+    assert not adapters.shown(tokens).any()
 
 
 def test_a_conversation_longer_than_the_model_is_refused(llm: Path) -> None:
@@ -377,6 +382,8 @@ def test_only_adapters_and_task_tokens_have_gradients(llm: Path, tokens: torch.T
     assert moved == {
         "adapters.inward.weight",
         "adapters.inward.bias",
+        "adapters.beside.weight",
+        "adapters.beside.bias",
         "adapters.outward.weight",
         "adapters.outward.bias",
         "adapters.tasks",

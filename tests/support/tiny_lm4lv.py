@@ -25,7 +25,15 @@ TINY_MAE = MAEConfig(
     convolutions=4,
     epsilon=1e-6,
 )
-TINY = LM4LVConfig(mae=TINY_MAE, llm_width=32, task_tokens=3, places=8, text_loss=0.02)
+TINY = LM4LVConfig(
+    mae=TINY_MAE,
+    llm_width=32,
+    task_tokens=3,
+    loudness=4.0,
+    beside=True,
+    text_loss=0.02,
+    picture_loss=1.0,
+)
 
 _TEXT = "Human: <Img></Img> Assistant: <Img> what is wrong with this picture? nothing at all."
 
