@@ -28,8 +28,8 @@ CARD = RestorerCard(
     commercial_use=False,
     paper="arXiv 2405.15734",
     configurations={
-        "compact": Configuration(parameters_m=4.9),
-        "residual": Configuration(parameters_m=4.9),
+        "compact": Configuration(parameters_m=5.0),
+        "residual": Configuration(parameters_m=5.0),
         "mae-r": Configuration(parameters_m=4.8),
         "paper": Configuration(parameters_m=337.9),
     },

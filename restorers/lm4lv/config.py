@@ -77,6 +77,7 @@ class LM4LVConfig:
         body: what stands between the adapters: the language model; one of its architecture with `random` weights; `none` (linear
             layers only); a trained two-layer `mlp` on each token; a trained `transformer` of two blocks.
         generation: `auto-regressive`, or `single-pass`, which reads the answer off the degraded tokens' own places.
+        readings: a linear layer out for each task instead of one for all.
         text_loss: weight of the answer's tags beside the visual tokens.
         picture_loss: weight of the L1 distance of the decoded answer beside the visual tokens.
     """
@@ -86,6 +87,7 @@ class LM4LVConfig:
     task_tokens: int = 10
     loudness: float = 1.0
     beside: bool = False
+    readings: bool = False
     body: Literal["llm", "random", "none", "mlp", "transformer"] = "llm"
     generation: Literal["auto-regressive", "single-pass"] = "auto-regressive"
     text_loss: float = 1.0
@@ -115,9 +117,10 @@ CONFIGS: dict[str, LM4LVConfig] = {
             epsilon=1e-6,
         ),
         llm_width=256,
-        loudness=20.0,
+        loudness=200.0,
         beside=True,
+        readings=True,
         text_loss=0.02,
-        picture_loss=1.0,
+        picture_loss=5.0,
     ),
 }

@@ -90,7 +90,12 @@ class Encoder(nn.Module):
         )
         self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(_DEVIATION).view(3, 1, 1), persistent=False)
-        self.register_buffer("places", place_codes(config.grid, config.width))
+        # Published weights bring theirs along; our own need no room in the file.
+        self.register_buffer(
+            "places",
+            place_codes(config.grid, config.width),
+            persistent=config.token_width is None,
+        )
         nn.init.normal_(self.first, std=0.02)
 
     def forward(self, picture: Tensor, kept: Tensor | None = None) -> Tensor:
@@ -126,7 +131,9 @@ class Decoder(nn.Module):
         self.head = _Head(width, config) if config.convolutions else None
         self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(_DEVIATION).view(3, 1, 1), persistent=False)
-        self.register_buffer("places", place_codes(config.grid, width))
+        self.register_buffer(
+            "places", place_codes(config.grid, width), persistent=config.token_width is None
+        )
         nn.init.normal_(self.mask, std=0.02)
 
     def forward(self, tokens: Tensor, kept: Tensor | None = None) -> Tensor:

@@ -31,7 +31,7 @@ from conservator.restorers.lm4lv.language import LanguageModel
 from conservator.restorers.lm4lv.mae import MAE, Block
 from conservator.restorers.prompts.lm4lv import SEQUENCE
 
-__all__ = ["LM4LV", "Adapters", "Frame", "task_numbers"]
+__all__ = ["LM4LV", "Adapters", "Frame", "Reading", "task_numbers"]
 
 _SINGLE_PASS = "Human: {task} <Img>"
 
@@ -48,8 +48,24 @@ def task_numbers(names: Sequence[str]) -> Tensor:
     return torch.tensor([ALL_TASKS.index(name) for name in names])
 
 
+class Reading(nn.Module):
+    """Linear layers from hidden states to visual tokens: one, or one for each task."""
+
+    def __init__(self, width: int, tokens: int, tasks: int = 1) -> None:
+        super().__init__()
+        # As `nn.Linear` begins.
+        bound = width**-0.5
+        self.weight = nn.Parameter(torch.empty(tasks, tokens, width).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(tasks, tokens))
+
+    def forward(self, hidden: Tensor, numbers: Tensor) -> Tensor:
+        """(B, n, D) by the tasks (B,) to (B, n, W)."""
+        of = numbers if len(self.weight) > 1 else torch.zeros_like(numbers)
+        return torch.baddbmm(self.bias[of][:, None], hidden, self.weight[of].transpose(1, 2))
+
+
 class Adapters(nn.Module):
-    """All that is trained: a linear layer in, one out, the task tokens, and what stands in for a language model in the experiments.
+    """All that is trained: a linear layer in, one out (or one for each task), the task tokens, and what stands in for a language model in the experiments.
 
     Attributes:
         inward: a visual token, and the code of a place, to an embedding.
@@ -63,17 +79,15 @@ class Adapters(nn.Module):
         super().__init__()
         seen, width = config.mae.visual_width, config.llm_width
         self.inward = nn.Linear(seen, width)
-        self.outward = nn.Linear(width, seen)
+        self.outward = Reading(width, seen, len(ALL_TASKS) if config.readings else 1)
         self.tasks = nn.Parameter(torch.zeros(len(ALL_TASKS), config.task_tokens, width))
         answers = config.speaks and config.generation == "auto-regressive"
         self.beside = nn.Linear(seen, width) if config.beside and answers else None
         self.stand_in = _stand_in(config)
-        for layer in (self.inward, self.outward, self.beside):
-            if layer is not None:
-                nn.init.zeros_(layer.bias)
         for layer in (self.inward, self.beside):
             if layer is not None:
                 nn.init.normal_(layer.weight, std=seen**-0.5)
+                nn.init.zeros_(layer.bias)
         self.register_buffer("size", torch.tensor(size))
 
     def told(self, numbers: Tensor) -> Tensor:
@@ -88,7 +102,7 @@ class Adapters(nn.Module):
     def shown(self, degraded: Tensor) -> Tensor:
         """What is added where a token of the answer is to be made from these (B, n, W): (B, n, D), zero without `beside`."""
         if self.beside is None:
-            return degraded.new_zeros(*degraded.shape[:2], self.outward.in_features)
+            return degraded.new_zeros(*degraded.shape[:2], self.inward.out_features)
         shown: Tensor = self.beside(degraded) * self.size
         return shown
 
@@ -213,7 +227,7 @@ class LM4LV(nn.Module):
         told = self._joined(fed, self.adapters.embedded(fed) + shown, frame.close[:-1])
         hidden = self.speaker.hidden(torch.cat([asked, told], dim=1))
         start = asked.shape[1] - 1
-        answer = self.adapters.outward(hidden[:, start : start + n])
+        answer = self.adapters.outward(hidden[:, start : start + n], numbers)
         tag, close = len(frame.tag), len(frame.close)
         words = torch.cat(
             [hidden[:, start - tag : start], hidden[:, start + n : start + n + close]], dim=1
@@ -227,11 +241,11 @@ class LM4LV(nn.Module):
         """The answer (B, N, W) token by token, with a cache of keys and values."""
         memory = self.speaker.memory()
         hidden = self.speaker.hidden(self.asked(degraded, numbers), memory)[:, -1:]
-        answer = [self.adapters.outward(hidden)]
+        answer = [self.adapters.outward(hidden, numbers)]
         shown = self.adapters.shown(degraded)
         for place in range(1, degraded.shape[1]):
             told = self.adapters.embedded(answer[-1]) + shown[:, place : place + 1]
-            answer.append(self.adapters.outward(self.speaker.hidden(told, memory)))
+            answer.append(self.adapters.outward(self.speaker.hidden(told, memory), numbers))
         return torch.cat(answer, dim=1)
 
     def single_pass(self, degraded: Tensor, numbers: Tensor) -> Tensor:
@@ -246,7 +260,7 @@ class LM4LV(nn.Module):
             self.adapters.embedded(degraded),
         )
         hidden = language.hidden(embedded)[:, -degraded.shape[1] :]
-        return self.adapters.outward(hidden)
+        return self.adapters.outward(hidden, numbers)
 
     def _stood_in(self, degraded: Tensor, numbers: Tensor) -> Tensor:
         embedded, told = self.adapters.embedded(degraded), self.adapters.told(numbers)
@@ -256,7 +270,7 @@ class LM4LV(nn.Module):
         else:
             hidden = embedded + told.mean(dim=1, keepdim=True)
             hidden = hidden if body is None else body(hidden)
-        return self.adapters.outward(hidden)
+        return self.adapters.outward(hidden, numbers)
 
     def _joined(self, like: Tensor, *parts: Tensor) -> Tensor:
         """Words (T,) and embeddings (B, n, D) in a row: (B, all of them, D)."""

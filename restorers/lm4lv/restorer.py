@@ -92,10 +92,14 @@ class LM4LVRestorer:
         self._half = False
 
     def to(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Move both; the language model is converted, the rest computes in bfloat16 by autocast."""
+        """Move both; the language model is converted, the rest computes in bfloat16 by autocast.
+
+        Not so where the tokens are loud: in a stream of bfloat16 they would drown what the language model adds to them.
+        """
         self.network.to(device)
         if self.network.language is not None:
-            self.network.language.to(device, dtype)
+            quiet = self.network.config.loudness == 1
+            self.network.language.to(device, dtype if quiet else torch.float32)
         self._half = dtype == torch.bfloat16
 
     def render(self, prompt: RestorationPrompt) -> str:

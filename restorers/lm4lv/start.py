@@ -11,7 +11,6 @@ The adapters begin with tokens at right angles to each other in the language mod
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +26,7 @@ _CONTRAST = 10.0
 _RIDGE = 1e-3
 _READING_RIDGE = 1e-5
 _PAST = 0.5
+_FLAT = 0.01
 _ERROR = 0.5
 """Most error of what the answer has said so far, of a token's RMS, while the reading is solved."""
 
@@ -87,49 +87,83 @@ def start_from_components(vision: MAE, pictures: Tensor) -> None:
     hidden = decoder.norm(decoder.embed(seen) + F.pad(decoder.places, (0, 0, 1, 0)))[:, 1:]
     # A patch's numbers lie as in MAE: rows, columns, channels.
     wanted = patches.view(-1, 3, patch**2).transpose(1, 2).flatten(1)
-    _solve(decoder.pixels, [(hidden.flatten(0, 1), wanted)], _RIDGE)
+    sums = _Sums()
+    sums.add(hidden.flatten(0, 1), wanted)
+    weight, bias = sums.solved(_RIDGE)
+    decoder.pixels.weight.copy_(weight)
+    decoder.pixels.bias.copy_(bias)
+
+
+class _Raw(nn.Module):
+    """In place of a reading: the hidden states themselves."""
+
+    def forward(self, hidden: Tensor, numbers: Tensor) -> Tensor:
+        return hidden
 
 
 @torch.no_grad()
-def start_reading(network: LM4LV, samples: Iterable[tuple[Tensor, Tensor, Tensor, Any]]) -> None:
+def start_reading(network: LM4LV, samples: Iterable[tuple[Tensor, Tensor, Tensor, Tensor]]) -> None:
     """Set the adapters.
+
+    A token counts as much as its patch has contrast, since all tokens have the same RMS and flat patches show their errors less.
 
     Args:
         network: its adapters are set in place.
-        samples: degraded and true tokens (B, N, W), tasks (B,); what else a sample has is not looked at.
+        samples: degraded and true tokens (B, N, W), tasks (B,), true pictures (B, 3, side, side).
     """
-    adapters = network.adapters
+    adapters, config = network.adapters, network.config
     width, tokens = adapters.inward.weight.shape
     basis = nn.init.orthogonal_(adapters.inward.weight.new_empty(width, 2 * tokens))
-    # Both as loud as a word of unit size, but the answer's own past, which errs, half of that.
+    # The answer's own past errs, so it is half as loud as what it is made from.
     adapters.inward.weight.copy_(_PAST * basis[:, :tokens])
     if adapters.beside is not None:
         adapters.beside.weight.copy_(basis[:, tokens:])
-    outward = adapters.outward
-    adapters.outward = nn.Identity()  # type: ignore[assignment]
+    reading = adapters.outward
+    sums = [_Sums() for _ in reading.weight]
+    adapters.outward = _Raw()  # type: ignore[assignment]
     try:
-        pairs = []
-        for given, true, numbers, _ in samples:
-            if network.config.speaks and network.config.generation == "auto-regressive":
+        for given, true, numbers, pictures in samples:
+            if config.speaks and config.generation == "auto-regressive":
                 states, _ = network.teacher_forced(given, numbers, noisy(true, _ERROR))
             else:
                 states = network(given, numbers)
-            pairs.append((states.flatten(0, 1), true.flatten(0, 1)))
+            weights = _contrast(pictures, config.mae.patch)
+            for task, own in enumerate(sums):
+                rows = slice(None) if len(sums) == 1 else numbers == task
+                own.add(states[rows].flatten(0, 1), true[rows].flatten(0, 1), weights[rows])
     finally:
-        adapters.outward = outward
-    _solve(outward, pairs, _READING_RIDGE)
+        adapters.outward = reading
+    for task, own in enumerate(sums):
+        if own.count:
+            reading.weight[task], reading.bias[task] = own.solved(_READING_RIDGE)
 
 
-def _solve(layer: nn.Linear, pairs: Iterable[tuple[Tensor, Tensor]], ridge: float) -> None:
-    """Least squares of inputs (n, in) and outputs (n, out); `ridge` is relative to the inputs' mean square."""
-    moment: Tensor | float = 0.0
-    product: Tensor | float = 0.0
-    for seen, wanted in pairs:
+def _contrast(pictures: Tensor, patch: int) -> Tensor:
+    """(B, 1 + patches): standard deviation in each patch of (B, 3, S, S), above a floor, which is what the class token has."""
+    cut = F.unfold(pictures.mean(dim=1, keepdim=True), patch, stride=patch)
+    return F.pad(cut.std(dim=1), (1, 0)) + _FLAT
+
+
+class _Sums:
+    """Weighted least squares of outputs on inputs and a one, from sums over batches."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.moment: Tensor | float = 0.0
+        self.product: Tensor | float = 0.0
+
+    def add(self, seen: Tensor, wanted: Tensor, weights: Tensor | None = None) -> None:
+        """Take inputs (n, in), outputs (n, out) and weights of n numbers into account."""
         with_one = F.pad(seen, (0, 1), value=1.0).double()
-        moment = moment + with_one.T @ with_one
-        product = product + with_one.T @ wanted.double()
-    assert isinstance(moment, Tensor)
-    moment.diagonal().add_(ridge * float(moment.diagonal().mean()))
-    solved = torch.linalg.solve(moment, product).float()
-    layer.weight.copy_(solved[:-1].T)
-    layer.bias.copy_(solved[-1])
+        weighted = with_one if weights is None else with_one * weights.flatten()[:, None]
+        self.count += len(seen)
+        self.moment = self.moment + weighted.T @ with_one
+        self.product = self.product + weighted.T @ wanted.double()
+
+    def solved(self, ridge: float) -> tuple[Tensor, Tensor]:
+        """Weight (out, in) and bias (out,) of a linear layer; `ridge` is relative to the inputs' mean square."""
+        assert isinstance(self.moment, Tensor)
+        damped = self.moment.clone()
+        damped.diagonal().add_(ridge * float(damped.diagonal().mean()))
+        found = torch.linalg.solve(damped, self.product).float()
+        return found[:-1].T, found[-1]

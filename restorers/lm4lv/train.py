@@ -48,7 +48,7 @@ _RATES: Final[Mapping[Stage, float]] = {"mae": 5e-4, "decoder": 3e-4, "adapters"
 _PAPER_RATE: Final = 3e-4
 _MASKED, _MASKED_SHARE = 0.75, 0.25
 _OWN_FROM, _OWN_SHARE = 0.33, 0.5
-_START_CROPS, _START_BATCHES = 256, 6
+_START_CROPS, _START_BATCHES = 256, 32
 
 
 def train(

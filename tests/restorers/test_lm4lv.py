@@ -64,7 +64,7 @@ def test_the_paper_s_sizes() -> None:
     assert millions(vision.encoder) == pytest.approx(303.301632 - 0.201728)
     assert millions(vision.decoder) == pytest.approx(26.139392)
     assert tuple(adapters.inward.weight.shape) == (4096, 1024)
-    assert tuple(adapters.outward.weight.shape) == (1024, 4096)
+    assert tuple(adapters.outward.weight.shape) == (1, 1024, 4096)
     assert tuple(adapters.tasks.shape) == (7, 10, 4096)
     trained = 2 * 1024 * 4096 + 4096 + 1024 + 7 * 10 * 4096
     assert sum(p.numel() for p in adapters.parameters()) == trained
@@ -75,9 +75,9 @@ def test_the_compact_size_fits_in_the_package() -> None:
     assert compact.mae.tokens == 197
     with torch.device("meta"):
         vision, adapters = MAE(compact.mae), Adapters(compact)
-    # 2 bytes each, at most 30 MB.
-    assert millions(vision) + millions(adapters) < 9
-    assert millions(adapters) < 0.1
+    # 2 bytes each; 10 MB are what the other weights leave.
+    assert millions(vision) + millions(adapters) < 5
+    assert millions(adapters) < 0.2
 
 
 def test_parameters_are_counted_on_the_card() -> None:
@@ -276,7 +276,9 @@ def test_task_tokens_begin_at_zero() -> None:
     assert not Adapters(TINY).tasks.any()
 
 
-def test_visual_tokens_begin_as_loud_as_they_are_said_to_be(llm: Path, tokens: torch.Tensor) -> None:
+def test_visual_tokens_begin_as_loud_as_they_are_said_to_be(
+    llm: Path, tokens: torch.Tensor
+) -> None:
     torch.manual_seed(0)
     language = LanguageModel.load(llm)
     made = LM4LV(TINY, language)

@@ -31,6 +31,7 @@ TINY = LM4LVConfig(
     task_tokens=3,
     loudness=4.0,
     beside=True,
+    readings=True,
     text_loss=0.02,
     picture_loss=1.0,
 )
