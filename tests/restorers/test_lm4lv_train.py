@@ -41,6 +41,7 @@ def bank(photos: Path) -> CropBank:
 def tiny(monkeypatch: pytest.MonkeyPatch, llm: Path) -> None:
     monkeypatch.setitem(CONFIGS, "compact", TINY)
     monkeypatch.setitem(MODELS, "compact", llm)
+    monkeypatch.setattr(training, "_START_BATCHES", 2)
 
 
 # ── pictures ────────────────────────────────────────────────────────────────
@@ -217,9 +218,7 @@ def test_one_command_trains_all_three_stages(
 def test_a_stopped_run_goes_on(photos: Path, tmp_path: Path) -> None:
     run(photos, tmp_path, steps=2)
     _, lines = run(photos, tmp_path, steps=4, resume=True)
-    assert [line for line in lines if line.startswith("resumed")] == [
-        "resumed at step 2, 0.0 minutes spent"
-    ] * 3
+    assert sum(line.startswith("resumed at step 2, ") for line in lines) == 3
     for name in training.STAGES:
         assert torch.load(tmp_path / name / "state.pt", weights_only=True)["step"] == 4
 
