@@ -56,7 +56,7 @@ async def test_start(
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: "60\u00d740" in rendered(app))
         await until(pilot, lambda: "none yet" in rendered(app))
-        compare_golden(app, golden("start", size))
+        await compare_golden(pilot, app, golden("start", size))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -65,11 +65,11 @@ async def test_session(make_app: MakeApp, kept: Path, size: tuple[int, int]) -> 
     async with app.run_test(size=size) as pilot:
         await settled(pilot)
         await pilot.pause(0.2)
-        compare_golden(app, golden("session", size))
+        await compare_golden(pilot, app, golden("session", size))
         await pilot.press("escape", "f1")
         await until(pilot, lambda: isinstance(app.screen, Help))
         await pilot.pause(0.2)
-        compare_golden(app, golden("help", size))
+        await compare_golden(pilot, app, golden("help", size))
 
 
 async def test_panels_one_at_a_time(make_app: MakeApp, kept: Path) -> None:
@@ -78,9 +78,7 @@ async def test_panels_one_at_a_time(make_app: MakeApp, kept: Path) -> None:
         await settled(pilot)
         for name in (*PANELS[1:], PANELS[0]):
             await pilot.press("f3")
-            # A plot is drawn when its library is there, which takes a busy machine a while.
-            await pilot.pause(1.5 if name == "scores" else 0.2)
-            compare_golden(app, golden(f"panel-{name}", (80, 24)))
+            await compare_golden(pilot, app, golden(f"panel-{name}", (80, 24)))
 
 
 @pytest.mark.parametrize("size", SIZES)
