@@ -90,6 +90,8 @@ class ConservatorApp(App[None]):
         self.theme_changed_signal.subscribe(
             self, lambda theme: remember_theme(self._settings, theme.name)
         )
+        # Textual draws what changed; a terminal that comes back from the shell is empty.
+        self.app_resume_signal.subscribe(self, lambda app: app.refresh(layout=True))
         if len(self._paths) > 1:
             self._to_start(None)
             self._to_queue()
