@@ -71,8 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"no restorer {', '.join(sorted(unknown))}")
     before = {}
-    if options.restorer and options.out.is_file():
+    if options.out.is_file():
         before = yaml.safe_load(options.out.read_text(encoding="utf-8"))
+    named_only = before.get("named_only", [])
+    if not options.restorer:
+        before = {}
     bank = CropBank(options.images, limit=None)
     step = max(1, len(bank.images) // options.limit)
     clean = bank.images[::step][: options.limit].float() / 255
@@ -93,7 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = (
         "# Mean PSNR gain in dB over the untouched input, by kind, level and restorer. A gain of 0 or less keeps a restorer\n"
         "# from being called there. Written by: python -m conservator.evals.preferences\n"
-        + yaml.safe_dump({"lead": "llmra", "measured": note, "gains": table}, sort_keys=False)
+        + yaml.safe_dump(
+            {"lead": "llmra", "named_only": named_only, "measured": note, "gains": table},
+            sort_keys=False,
+        )
     )
     part = options.out.with_suffix(".part")
     part.write_text(text, encoding="utf-8")

@@ -37,6 +37,7 @@ class Preferences(BaseModel):
     Attributes:
         lead: the restorer that takes composite prompts and is asked first.
         measured: how the numbers came about; kept in the run record.
+        named_only: restorers that the planner does not call of itself: research paths, far slower than the others.
         gains: kind -> level -> restorer -> dB.
     """
 
@@ -44,6 +45,7 @@ class Preferences(BaseModel):
 
     lead: str
     measured: str = ""
+    named_only: tuple[str, ...] = ()
     gains: Mapping[Kind, Mapping[Level, Mapping[str, float]]] = {}
 
     @field_validator("gains", mode="before")
@@ -65,13 +67,14 @@ class Preferences(BaseModel):
     ) -> tuple[Ranked, ...]:
         """Restorers that treat `kind`, keep the size of the picture and have their weights, best first.
 
-        Nobody who wants a photo repaired asked for a larger one, so upscalers are called by name only. The lead goes before any restorer whose gain does not exceed its own by more than `margin`; a lead nobody
+        Nobody who wants a photo repaired asked for a larger one, so upscalers are called by name only, and so is who is `named_only`. The lead goes before any restorer whose gain does not exceed its own by more than `margin`; a lead nobody
         measured goes first.
         """
         options = [
             Ranked(name, self.gain(name, kind, level))
             for name, card in cards.items()
             if kind in card.treats and card.scale == 1 and card.ready()
+            if name not in self.named_only
         ]
         useful = [o for o in options if o.gain is None or o.gain > 0]
 

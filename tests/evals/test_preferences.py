@@ -32,11 +32,17 @@ def test_a_median_filter_gains_on_lost_pixels() -> None:
 def test_one_restorer_is_measured_and_the_rest_stays(crops: Path, tmp_path: Path) -> None:
     out = tmp_path / "preferences.yaml"
     kept = {"llmra": 9.0, "classical-median": -3.0}
-    before = {"lead": "llmra", "measured": "then", "gains": {"pepper_noise": {"high": kept}}}
+    before = {
+        "lead": "llmra",
+        "named_only": ["lm4lv"],
+        "measured": "then",
+        "gains": {"pepper_noise": {"high": kept}},
+    }
     out.write_text(yaml.safe_dump(before))
     arguments = ["--images", str(crops), "--out", str(out), "--restorer", "classical-median"]
     assert main(arguments) == 0
     written = yaml.safe_load(out.read_text())
+    assert written["named_only"] == ["lm4lv"]
     row = written["gains"]["pepper_noise"]["high"]
     assert row["llmra"] == 9.0
     assert row["classical-median"] > 0
