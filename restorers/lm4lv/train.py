@@ -44,7 +44,7 @@ STAGES: Final[tuple[Stage, ...]] = ("mae", "decoder", "adapters")
 SHARES: Final[Mapping[Stage, float]] = {"mae": 0.25, "decoder": 0.05, "adapters": 0.7}
 """Stage -> its share of the minutes where one command runs all of them."""
 
-_RATES: Final[Mapping[Stage, float]] = {"mae": 5e-4, "decoder": 3e-4, "adapters": 1e-3}
+_RATES: Final[Mapping[Stage, float]] = {"mae": 5e-4, "decoder": 3e-4, "adapters": 1.5e-4}
 _PAPER_RATE: Final = 3e-4
 _MASKED, _MASKED_SHARE = 0.75, 0.25
 _OWN_FROM, _OWN_SHARE = 0.33, 0.5
