@@ -98,6 +98,11 @@ class LM4LVConfig:
         """Whether a language model stands between the adapters."""
         return self.body in ("llm", "random")
 
+    @property
+    def generates(self) -> bool:
+        """Whether it does so token by token."""
+        return self.speaks and self.generation == "auto-regressive"
+
 
 CONFIGS: dict[str, LM4LVConfig] = {
     "paper": LM4LVConfig(),

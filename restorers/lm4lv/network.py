@@ -81,8 +81,7 @@ class Adapters(nn.Module):
         self.inward = nn.Linear(seen, width)
         self.outward = Reading(width, seen, len(ALL_TASKS) if config.readings else 1)
         self.tasks = nn.Parameter(torch.zeros(len(ALL_TASKS), config.task_tokens, width))
-        answers = config.speaks and config.generation == "auto-regressive"
-        self.beside = nn.Linear(seen, width) if config.beside and answers else None
+        self.beside = nn.Linear(seen, width) if config.beside and config.generates else None
         self.stand_in = _stand_in(config)
         for layer in (self.inward, self.beside):
             if layer is not None:

@@ -123,7 +123,7 @@ def start_reading(network: LM4LV, samples: Iterable[tuple[Tensor, Tensor, Tensor
     adapters.outward = _Raw()  # type: ignore[assignment]
     try:
         for given, true, numbers, pictures in samples:
-            if config.speaks and config.generation == "auto-regressive":
+            if config.generates:
                 states, _ = network.teacher_forced(given, numbers, noisy(true, _ERROR))
             else:
                 states = network(given, numbers)

@@ -284,7 +284,7 @@ def _restoring(run: _Run, network: LM4LV, tasks: Mapping[str, float], *, fresh: 
             given, true, numbers, wanted = next(drawn)
             with autocast(run.where):
                 text: Tensor | float = 0.0
-                if not config.speaks or config.generation == "single-pass":
+                if not config.generates:
                     answer = network(given, numbers)
                 else:
                     fed = true
