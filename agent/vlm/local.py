@@ -295,17 +295,22 @@ class _Network:
         import xgrammar
         from transformers import DynamicCache
 
+        from conservator.restorers.layers.qwen import cache_argument
+
         vocabulary = self.model.config.text_config.vocab_size
         allowed = xgrammar.allocate_token_bitmask(1, vocabulary) if matcher is not None else None
         seen = torch.zeros(vocabulary, dtype=torch.bool)
         seen[inputs["input_ids"][0].cpu()] = True
-        cache = DynamicCache(config=self.model.config.text_config)
+        cache = {
+            cache_argument(self.model): DynamicCache(config=self.model.config.text_config),
+            "use_cache": True,
+        }
         # The network keeps the last question's offset of positions, which is wrong for a question without pictures.
         self.model.model.rope_deltas = None
         fed: dict[str, Any] = {**inputs, "logits_to_keep": 1}
         while True:
             with torch.inference_mode():
-                output = self.model(**fed, past_key_values=cache, use_cache=True)
+                output = self.model(**fed, **cache)
                 logits = output.logits[0, -1].float().cpu()
                 if self.penalty != 1:
                     scaled = torch.where(logits > 0, logits / self.penalty, logits * self.penalty)

@@ -1,7 +1,8 @@
-"""Loading a Qwen2.5-VL of any size out of a directory or the hub's cache; for guides and for the agent's own model."""
+"""Loading a Qwen2.5-VL of any size out of a directory or the hub's cache, and calling it; for guides and for the agent's own model."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -10,7 +11,7 @@ import torch
 
 from conservator.restorers.errors import WeightsError
 
-__all__ = ["ARCHITECTURE", "network_of", "processor_of", "without_bar"]
+__all__ = ["ARCHITECTURE", "cache_argument", "network_of", "processor_of", "without_bar"]
 
 ARCHITECTURE: Final = "qwen2_5_vl"
 
@@ -53,6 +54,13 @@ def network_of(source: str, device: torch.device, *, allow_download: bool = Fals
             source, dtype=dtype, local_files_only=not allow_download
         )
     return network.eval().requires_grad_(False).to(device)
+
+
+def cache_argument(network: Any) -> str:
+    """What a network of transformers calls its cache of keys and values: `cache` from 5.24 on, `past_key_values` before."""
+    return (
+        "cache" if "cache" in inspect.signature(network.forward).parameters else "past_key_values"
+    )
 
 
 @contextmanager

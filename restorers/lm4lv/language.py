@@ -11,7 +11,12 @@ from torch import Tensor
 from conservator.restorers.errors import UsageError, WeightsError
 from conservator.restorers.guides.form import SHIPPED, explained
 from conservator.restorers.guides.qwen import fingerprint
-from conservator.restorers.layers.qwen import ARCHITECTURE, network_of, without_bar
+from conservator.restorers.layers.qwen import (
+    ARCHITECTURE,
+    cache_argument,
+    network_of,
+    without_bar,
+)
 
 __all__ = ["MODELS", "SHIPPED", "LanguageModel", "fingerprint"]
 
@@ -117,9 +122,8 @@ class LanguageModel:
                 f"the conversation has {before + embedded.shape[1]} tokens, this language model takes {limit}; give another one"
             )
         dtype = self.network.get_input_embeddings().weight.dtype
-        answered = self.decoder(
-            inputs_embeds=embedded.to(dtype), past_key_values=memory, use_cache=memory is not None
-        )
+        cache = {cache_argument(self.decoder): memory, "use_cache": memory is not None}
+        answered = self.decoder(inputs_embeds=embedded.to(dtype), **cache)
         hidden: Tensor = answered.last_hidden_state.float()
         return hidden
 

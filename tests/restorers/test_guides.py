@@ -17,6 +17,7 @@ from conservator.restorers.guides.base import GuideEmbeddings
 from conservator.restorers.guides.form import system_text, turns
 from conservator.restorers.guides.qwen import QwenGuide, fingerprint
 from conservator.restorers.guides.views import COMPACT, FULL, Views, seen
+from conservator.restorers.layers.qwen import cache_argument
 from conservator.restorers.layers.tone import ToneCurve
 from conservator.restorers.prompts.mofe import QUESTION
 from tiny_vlm import write_tiny_vlm
@@ -256,3 +257,14 @@ def test_what_is_no_guide_is_named(tmp_path: Path, guide_folder: Path) -> None:
         QwenGuide("nobody/no-such-guide")
     assert fingerprint("nobody/no-such-guide") == ""
     assert len(fingerprint(guide_folder)) == 64
+
+
+def test_the_cache_goes_by_the_name_that_a_network_has_for_it() -> None:
+    class Older:
+        def forward(self, input_ids: object, past_key_values: object = None) -> None: ...
+
+    class Newer:
+        def forward(self, input_ids: object, cache: object = None) -> None: ...
+
+    assert cache_argument(Older()) == "past_key_values"
+    assert cache_argument(Newer()) == "cache"
