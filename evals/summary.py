@@ -182,6 +182,7 @@ def _system(book: _Book, system: str) -> Data:
             **{name: status[name] for name in ("done", "limit", "failed")},
         },
         "outcomes": dict(sorted(outcomes.items())),
+        **({"decided": decided} if (decided := _decided(answers)) else {}),
         OVERALL: _line(book, system, book.lines[OVERALL]),
         "groups": {
             group: _line(book, system, rows)
@@ -190,6 +191,16 @@ def _system(book: _Book, system: str) -> Data:
         },
         "rows": {row: _line(book, system, (row,)) for row in book.rows},
     }
+
+
+def _decided(answers: Iterable[AnswerRecord]) -> dict[str, dict[str, int]]:
+    """Part of a run (condition, plan, verdict) -> who decided it -> in how many answers; an untouched result's plan was to do nothing."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for record in answers:
+        who: Mapping[str, str] = record.details.get("decided", {})
+        for part, name in who.items():
+            counts[part][name] += part != "plan" or bool(record.details.get("steps"))
+    return {part: dict(sorted(found.items())) for part, found in counts.items()}
 
 
 def _line(book: _Book, system: str, rows: Sequence[str]) -> Data:

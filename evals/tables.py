@@ -13,6 +13,7 @@ from conservator.evals.task import Task
 
 __all__ = [
     "costs_table",
+    "deciders_tables",
     "failures_table",
     "groups_tables",
     "is_ceiling",
@@ -46,6 +47,7 @@ def markdown(summary: Mapping[str, Any], task: Task, metrics: Sequence[str] | No
         systems_table(summary),
         *groups_tables(summary),
         costs_table(summary),
+        *deciders_tables(summary),
         *(metric_table(summary, task, metric) for metric in own),
         *([] if metrics else [metrics_table(summary, own)]),
         *perception_tables(summary),
@@ -187,6 +189,26 @@ def costs_table(summary: Mapping[str, Any]) -> Table:
             lines.append(Line(system, tuple(map(Cell, cells))))
     note = "means an answer; peak MB: the largest of the worker process, whoever caused it"
     return Table("Costs", "system", columns, tuple(lines), note)
+
+
+def deciders_tables(summary: Mapping[str, Any]) -> list[Table]:
+    """Systems x parts of a run: who decided it in how many answers; none where no system says so."""
+    told = {name: data["decided"] for name, data in summary["systems"].items() if "decided" in data}
+    if not told:
+        return []
+    parts = list(dict.fromkeys(part for decided in told.values() for part in decided))
+    lines = [
+        Line(
+            system,
+            tuple(
+                Cell(", ".join(f"{who} {n}" for who, n in decided.get(part, {}).items() if n))
+                for part in parts
+            ),
+        )
+        for system, decided in told.items()
+    ]
+    note = "answers in which each decided; a plan counts where steps of it are in the result"
+    return [Table("Who decided", "system", tuple(parts), tuple(lines), note)]
 
 
 def perception_tables(summary: Mapping[str, Any]) -> list[Table]:

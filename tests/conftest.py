@@ -1,9 +1,16 @@
 """No test reads this user's settings, speaks to a server of theirs, or has a vision-language model that it did not ask for."""
 
+import os
 import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+# A suite gives the same answer twice; HYPOTHESIS_PROFILE=explore draws new examples each time.
+settings.register_profile("same", derandomize=True)
+settings.register_profile("explore", derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 
 def pytest_configure() -> None:

@@ -263,7 +263,8 @@ def _call(model: BaseChatModel, question: Question, config: RunnableConfig) -> B
         return raw if isinstance(raw, BaseMessage) else AIMessage(str(raw))
     if question.tools:
         try:
-            return model.bind_tools(question.tools).invoke(messages, config)
+            # A call is what is asked for: where nothing is to be treated, nobody is asked.
+            return model.bind_tools(question.tools, tool_choice="any").invoke(messages, config)
         except NotImplementedError:
             return model.invoke(messages, config)
     return model.invoke(messages, config)

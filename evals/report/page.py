@@ -20,6 +20,7 @@ from conservator.evals.sample import AnswerRecord
 from conservator.evals.summary import OVERALL, UNTOUCHED, gains
 from conservator.evals.tables import (
     costs_table,
+    deciders_tables,
     failures_table,
     groups_tables,
     is_ceiling,
@@ -82,6 +83,7 @@ def report_page(run: RunFolder, records: Sequence[AnswerRecord], summary: Data, 
                 *groups_tables(summary),
                 first,
                 costs_table(summary),
+                *deciders_tables(summary),
             )
             if table.lines
         ],

@@ -10,6 +10,7 @@ from conservator.evals.scorers import FULL_REFERENCE, NO_REFERENCE
 from conservator.evals.summary import gains, lines_of, summarise, without_cost
 from conservator.evals.tables import (
     costs_table,
+    deciders_tables,
     groups_tables,
     markdown,
     metric_table,
@@ -100,6 +101,25 @@ def test_harm_gain_target_and_share_of_the_oracle() -> None:
     assert agent["outcomes"] == {"best": 3, "met": 3}
     untouched = summarise(records(), TASK)["systems"]["untouched"]["overall"]
     assert not {"gain", "worsening_rate", "share_of_oracle_gain", "target_met"} & untouched.keys()
+
+
+def test_who_decided_is_counted_and_a_plan_only_where_it_came_to_something() -> None:
+    made = records()
+    for i, answer in enumerate(made):
+        if answer.system == "agent":
+            plan = "vlm" if answer.sample_id.endswith("1") else "policy"
+            steps = [] if answer.row == "c" else ["llmra(noise=25) on original"]
+            decided = {"condition": "instruments+vlm", "plan": plan}
+            details = {**answer.details, "decided": decided, "steps": steps}
+            made[i] = answer.model_copy(update={"details": details})
+    summary = summarise(made, TASK)
+    assert summary["systems"]["agent"]["decided"] == {
+        "condition": {"instruments+vlm": 6}, "plan": {"policy": 3, "vlm": 2},
+    }  # fmt: skip
+    assert "decided" not in summary["systems"]["untouched"]
+    (table,) = deciders_tables(summary)
+    assert "instruments+vlm 6 | policy 3, vlm 2" in table.markdown()
+    assert deciders_tables(summarise(records(), TASK)) == []
 
 
 def test_lower_is_better_turns_gains_around() -> None:

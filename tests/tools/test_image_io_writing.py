@@ -59,6 +59,10 @@ def test_eight_bit_round_trip_is_lossless(
         assert np.abs(back.pixels - paper).max() < 0.51 / 255
         return
     assert np.array_equal(back.pixels, picture.pixels)
+    if suffix == ".webp" and picture.alpha is not None and picture.alpha.min() == 1:
+        # The codec leaves out a channel that hides nothing.
+        assert back.alpha is None
+        return
     assert (back.alpha is None) == (picture.alpha is None)
     if picture.alpha is not None:
         assert back.alpha is not None

@@ -20,15 +20,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from conservator.agent.vlm.embedded.dialogues import (
-    Case,
-    Dialogue,
-    Pair,
-    about,
-    judged,
-    refinements,
-)
-from conservator.agent.vlm.embedded.pictures import Studio
+from conservator.agent.vlm.embedded.case import Case, Dialogue, Pair
+from conservator.agent.vlm.embedded.dialogues import about, judged, planned, refinements
+from conservator.agent.vlm.embedded.pictures import MIXTURE, SPOILED, Studio
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import (
     ConditionReport,
@@ -54,12 +48,14 @@ class Amounts:
     Attributes:
         inspected: pictures with the instruments' readings.
         looked_at: pictures without; they cost a fifth.
+        planned: pictures with readings made up around the truth, for plans alone.
         treated: pictures that are restored and inspected again.
         remarks: of users, without pictures.
     """
 
     inspected: int = 4000
     looked_at: int = 3000
+    planned: int = 4000
     treated: int = 700
     remarks: int = 8000
 
@@ -131,6 +127,7 @@ def gather(
     """
     plans = {
         "looked": (amounts.looked_at, 1),
+        "planned": (amounts.planned, 0),
         "inspected": (amounts.inspected, 2),
         "treated": (amounts.treated, 3),
         "remarks": (amounts.remarks, 4),
@@ -151,14 +148,14 @@ def _part(
         for _ in range(size):
             yield refinements(rng), False, None
         return
-    studio = Studio(bank, seed=seed)
+    studio = Studio(bank, seed=seed, mixture=SPOILED if name == "planned" else MIXTURE)
     for _ in range(size // 4):
         taken = studio.take(4, _SIDE)
         for degraded, clean, present in zip(
             taken.degraded, taken.clean, taken.present, strict=True
         ):
             before, ideal = (x.permute(1, 2, 0).contiguous().numpy() for x in (degraded, clean))
-            if name == "looked":
+            if name in ("looked", "planned"):
                 case = Case(before, ideal, present)
             else:
                 case = Case(before, ideal, present, ConditionReport(findings=_measured(before)))
@@ -167,7 +164,8 @@ def _part(
                 if pair is not None:
                     yield judged(pair), False, case
                 continue
-            for number, dialogue in enumerate(about(case, rng)):
+            told = planned(case, rng) if name == "planned" else about(case, rng)
+            for number, dialogue in enumerate(told):
                 yield dialogue, number > 0, case
 
 

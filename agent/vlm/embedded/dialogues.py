@@ -7,32 +7,30 @@ photo for a verdict; the writer of a remark for what it asks. The same seed make
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from conservator.agent.vlm.embedded.case import (
+    BLANK,
+    VIEWS,
+    Case,
+    Dialogue,
+    Pair,
+    compact,
+    scene_of,
+)
+from conservator.agent.vlm.embedded.plans import first_step, later_step
 from conservator.agent.vlm.embedded.remarks import Wish, changes_of, remark, small_talk
 from conservator.agent.vlm.questions import (
-    Question,
-    Views,
     condition_question,
     guide_question,
-    plan_question,
     refine_question,
     sentences_question,
     verdict_question,
 )
-from conservator.policies.attempt import ORIGINAL
-from conservator.policies.planner import plan
-from conservator.policies.preferences import load_preferences
-from conservator.policies.preset import load_preset
-from conservator.policies.review import offered
-from conservator.policies.situation import Situation
-from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import (
     ConditionReport,
     Finding,
@@ -46,91 +44,9 @@ from conservator.restorers.prompts.amounts import rounded
 from conservator.restorers.prompts.model import RestorationPrompt
 
 if TYPE_CHECKING:
-    from conservator.policies.attempt import ToolCall
     from conservator.tools.look import Pixels
 
-__all__ = [
-    "UNKNOWN",
-    "VIEWS",
-    "Case",
-    "Dialogue",
-    "Pair",
-    "about",
-    "bounded",
-    "judged",
-    "refinements",
-]
-
-VIEWS = Views(overview_side=128, crop_side=128, crops=4, pair_crops=2)
-"""The pictures that the embedded model was trained on."""
-
-UNKNOWN = 0.8
-"""Confidence written where nothing was measured; training puts what the tower says in its place."""
-_BLANK = np.zeros((32, 32, 3), np.float32)
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """A degraded picture, what is wrong with it, and what was measured.
-
-    Attributes:
-        pixels: (H, W, 3), float32, [0, 1].
-        clean: the same before.
-        present: kind -> parameter.
-        report: of a real inspection; None where there was none.
-    """
-
-    pixels: Pixels
-    clean: Pixels
-    present: Mapping[Kind, float]
-    report: ConditionReport | None = None
-
-    def truth(self) -> tuple[Finding, ...]:
-        """What is wrong, in the order of `Kind`; what is too faint for a level is nothing."""
-        return tuple(
-            Finding(
-                kind=kind,
-                value=self.present[kind],
-                confidence=self._confidence(kind),
-                source="vlm",
-            )
-            for kind in Kind
-            if kind in self.present and level_of(kind, self.present[kind]) > Level.ABSENT
-        )
-
-    def _confidence(self, kind: Kind) -> float:
-        """What the inspection says for the kind."""
-        measured = None if self.report is None else self.report.finding(kind)
-        if measured is None:
-            return UNKNOWN
-        seen = measured.level > Level.ABSENT
-        return bounded(measured.confidence if seen else 1 - measured.confidence)
-
-
-def bounded(confidence: float) -> float:
-    """With two decimals, and never quite sure."""
-    return round(min(max(confidence, 0.3), 0.99), 2)
-
-
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """A treatment that really happened: the pictures before and after it, and the clean one."""
-
-    before: Pixels
-    after: Pixels
-    clean: Pixels
-    treated: Mapping[Kind, float]
-    present: Mapping[Kind, float]
-    found: tuple[Finding, ...]
-    left: tuple[Finding, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Dialogue:
-    """A question and what the model shall write."""
-
-    question: Question
-    answer: str
+__all__ = ["about", "judged", "planned", "refinements"]
 
 
 def about(case: Case, rng: random.Random) -> Iterator[Dialogue]:
@@ -139,15 +55,27 @@ def about(case: Case, rng: random.Random) -> Iterator[Dialogue]:
     first = condition_question(case.pixels, VIEWS, case.report)
     yield Dialogue(first, _condition(case))
     prompt = RestorationPrompt(degradations={f.kind: f.value for f in case.truth()})
-    yield Dialogue(sentences_question(_BLANK, VIEWS), llmra.render(prompt))
+    yield Dialogue(sentences_question(BLANK, VIEWS), llmra.render(prompt))
     listed = mofe.render(prompt).removeprefix(mofe.QUESTION).strip()
-    yield Dialogue(guide_question(_BLANK, VIEWS), listed)
+    yield Dialogue(guide_question(BLANK, VIEWS), listed)
     if case.report is not None:
         alone = Case(case.pixels, case.clean, case.present)
-        yield Dialogue(condition_question(_BLANK, VIEWS), _condition(alone))
-        planned = _plan(case, rng)
-        if planned is not None:
-            yield planned
+        yield Dialogue(condition_question(BLANK, VIEWS), _condition(alone))
+        step = first_step(case, rng, measured=rng.random() < 0.5)
+        if step is not None:
+            yield step
+
+
+def planned(case: Case, rng: random.Random) -> Iterator[Dialogue]:
+    """Plans about a picture that nobody inspected, with readings made up around the truth: a first step and two later ones."""
+    steps = [first_step, later_step, later_step]
+    rng.shuffle(steps)
+    pixels = case.pixels
+    for step in steps:
+        dialogue = step(case, rng, pixels=pixels)
+        if dialogue is not None:
+            yield dialogue
+            pixels = BLANK
 
 
 def _condition(case: Case) -> str:
@@ -160,83 +88,7 @@ def _condition(case: Case) -> str:
         }
         for f in case.truth()
     ]
-    return _json({"scene": _scene(case.clean), "degradations": named})
-
-
-def _scene(clean: Pixels) -> str:
-    """A few words that a small model can know: light, colour, detail."""
-    luma = clean @ np.array([0.299, 0.587, 0.114], np.float32)
-    colour = float((clean.max(axis=2) - clean.min(axis=2)).mean())
-    detail = float(np.abs(np.diff(luma, axis=0)).mean() + np.abs(np.diff(luma, axis=1)).mean())
-    light = float(luma.mean())
-    words = ["a dark" if light < 0.3 else "a bright" if light > 0.62 else "a"]
-    if colour < 0.03:
-        words.append("black-and-white")
-    elif colour > 0.25:
-        words.append("colourful")
-    words.append("photo")
-    if detail > 0.1:
-        words.append("with much detail")
-    elif detail < 0.03:
-        words.append("with smooth areas")
-    return " ".join(words)
-
-
-def _plan(case: Case, rng: random.Random) -> Dialogue | None:
-    """The planner's first step on the true condition; only what the shown report names may be treated."""
-    assert case.report is not None
-    truth = {f.kind: f for f in case.truth()}
-    shown = case.report
-    if rng.random() < 0.5:
-        shown = shown.model_copy(update={"findings": tuple(_near(f, rng) for f in truth.values())})
-    present = shown.present()
-    known = tuple(
-        _within(f, near) for kind, f in truth.items() if (near := shown.finding(kind)) in present
-    )
-    preset, preferences = load_preset("balanced"), load_preferences()
-    cards = {n: c for n, c in catalog.cards().items() if not c.configurations or n == "llmra"}
-
-    def situation(report: ConditionReport) -> Situation:
-        return Situation(report=report, preset=preset, preferences=preferences, cards=cards)
-
-    shown_situation = situation(shown)
-    offers = offered(shown_situation)
-    calls = [
-        call
-        for call in plan(situation(shown.model_copy(update={"findings": known}))).calls
-        if call.restorer in offers and call.kinds
-    ]
-    if not calls:
-        return None
-    question = plan_question(shown_situation, _BLANK, VIEWS, offers)
-    return Dialogue(question, "".join(_call(call, question) for call in calls))
-
-
-def _within(true: Finding, shown: Finding) -> Finding:
-    """The truth as far as the policy lets anyone go beyond what was measured: less than two levels."""
-    severity = min(max(true.severity, shown.severity - 0.45), shown.severity + 0.45)
-    value = value_at(true.kind, min(max(severity, 0.14), 1))
-    return true.model_copy(update={"value": value, "confidence": 0.95})
-
-
-def _near(finding: Finding, rng: random.Random) -> Finding:
-    severity = min(1.0, max(0.14, finding.severity + rng.gauss(0, 0.05)))
-    value = rounded(finding.kind, value_at(finding.kind, severity))
-    return finding.model_copy(update={"value": value, "confidence": round(rng.uniform(0.5, 1), 2)})
-
-
-def _call(call: ToolCall, question: Question) -> str:
-    """A tool call as hermes models write it, its arguments in the order of the schema: grammars insist on it."""
-    tool = next(t["function"] for t in question.tools if t["function"]["name"] == call.restorer)
-    given: dict[str, Any] = {k.value: rounded(k, v) for k, v in call.prompt.degradations.items()}
-    if call.source != ORIGINAL:
-        given["source"] = call.source
-    if call.blend < 1:
-        given["blend"] = call.blend
-    arguments = {name: given[name] for name in tool["parameters"]["properties"] if name in given}
-    return (
-        f'<tool_call>\n{{"name": "{call.restorer}", "arguments": {_json(arguments)}}}\n</tool_call>'
-    )
+    return compact({"scene": scene_of(case.clean), "degradations": named})
 
 
 def judged(pair: Pair) -> Dialogue:
@@ -268,7 +120,7 @@ def judged(pair: Pair) -> Dialogue:
     question = verdict_question(
         pair.before, pair.after, VIEWS, treated=pair.treated, found=pair.found, left=pair.left
     )
-    return Dialogue(question, _json(answer))
+    return Dialogue(question, compact(answer))
 
 
 def _harm(pair: Pair) -> list[str]:
@@ -332,7 +184,7 @@ def refinements(rng: random.Random) -> Dialogue:
     prompt = RestorationPrompt(degradations=treated)
     changes = changes_of(wishes, treated)
     answer = {"changes": [{"kind": k.value, "change": change} for k, change in changes.items()]}
-    return Dialogue(refine_question(sentence, prompt, report), _json(answer))
+    return Dialogue(refine_question(sentence, prompt, report), compact(answer))
 
 
 def _wish(rng: random.Random) -> Wish:
@@ -345,8 +197,3 @@ def _found(kind: Kind, value: float | None, rng: random.Random) -> Finding:
     return Finding(
         kind=kind, value=value, confidence=round(rng.uniform(0.5, 1), 2), source="instrument"
     )
-
-
-def _json(value: object) -> str:
-    """Without blanks, as the grammars of both the server and the process have it."""
-    return json.dumps(value, separators=(",", ":"))

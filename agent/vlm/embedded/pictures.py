@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from conservator.restorers.degradations.vocabulary import Kind, Level, value_of
 from conservator.restorers.training.data import CropBank, Mixture
 from conservator.tools.instruments.calibrate import WholePhotos, handled
 
-__all__ = ["MIXTURE", "Pictures", "Studio", "overviews_of", "random_crops"]
+__all__ = ["MIXTURE", "SPOILED", "Pictures", "Studio", "overviews_of", "random_crops"]
 
 MIXTURE = Mixture(
     weights=dict.fromkeys(Kind, 1.0)
@@ -35,6 +35,9 @@ MIXTURE = Mixture(
     counts=(0.18, 0.5, 0.22, 0.1),
     partial=0.0,
 )
+
+SPOILED = replace(MIXTURE, counts=(0.0, 0.4, 0.35, 0.25))
+"""For plans: there is always something to treat."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +60,10 @@ class Studio(WholePhotos):
 
     on_ladder = 0.35
 
-    def __init__(self, bank: CropBank, seed: int = 0, device: str = "cpu") -> None:
-        super().__init__(MIXTURE, seed=seed, device=device)
+    def __init__(
+        self, bank: CropBank, seed: int = 0, device: str = "cpu", mixture: Mixture = MIXTURE
+    ) -> None:
+        super().__init__(mixture, seed=seed, device=device)
         self.bank = bank
 
     def take(self, batch: int, side: int) -> Pictures:

@@ -16,7 +16,7 @@ from conservator.restorers.degradations.vocabulary import PARAMETERS, Kind, leve
 from conservator.restorers.training.data import CropBank
 from conservator.restorers.training.loop import Budget, Trainer, autocast
 
-__all__ = ["GLOBAL", "labels_of", "loss_of", "scores", "train_tower"]
+__all__ = ["GLOBAL", "fit_head", "labels_of", "loss_of", "scores", "train_tower"]
 
 GLOBAL: tuple[Kind, ...] = (
     Kind.HAZE,
@@ -127,6 +127,30 @@ def train_tower(
         trainer.run(losses())
     ema: Any = trainer.ema
     return ema  # type: ignore[no-any-return]
+
+
+def fit_head(
+    sight: Sight, pooled: Tensor, present: list[dict[Kind, float]], *, steps: int = 300
+) -> None:
+    """Give a tower whose heads were thrown away its `whole_head` again; the tower stays.
+
+    Args:
+        sight: changed in place, and left in evaluation.
+        pooled: (N, 2, width), each picture's mean features: of its crops together, and of its overview.
+        present: kind -> parameter of each picture.
+        steps: of AdamW, on all pictures at once.
+    """
+    there, levels = labels_of(present)
+    sight.near.train(), sight.far.train()
+    parts = (*sight.near.parameters(), *sight.far.parameters(), *sight.whole_head.parameters())
+    optimiser = torch.optim.AdamW(parts, 5e-3, weight_decay=0.1)
+    for _ in range(steps):
+        both = torch.cat([sight.near(pooled[:, 0]), sight.far(pooled[:, 1])], dim=1)
+        read = sight.whole_head(both).view(-1, len(Kind), 6)
+        optimiser.zero_grad()
+        torch.autograd.backward(loss_of(read, there, levels).mean())
+        optimiser.step()
+    sight.eval()
 
 
 @torch.inference_mode()

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from conservator.agent.vlm.embedded.build import VOCABULARY_SIZE
+from conservator.agent.vlm.embedded.case import bounded
 from conservator.agent.vlm.embedded.conversations import Conversation
-from conservator.agent.vlm.embedded.dialogues import bounded
 from conservator.agent.vlm.embedded.language import SPECIAL, fixed_texts, tokenizer_of
 from conservator.agent.vlm.embedded.sight import labels_of
 from conservator.agent.vlm.embedded.tower import Sight, tower_features
@@ -37,12 +37,12 @@ __all__ = [
 ]
 
 WEIGHTS: Mapping[str, float] = {
-    "condition": 5.0,
-    "plan": 1.2,
-    "verdict": 1.0,
-    "refine": 1.6,
+    "condition": 4.0,
+    "plan": 4.0,
+    "verdict": 0.9,
+    "refine": 1.4,
     "sentences": 0.7,
-    "guide": 0.6,
+    "guide": 1.2,
 }
 """How often a question is practised."""
 
@@ -207,6 +207,7 @@ def loss_of(
     lessons: Sequence[Lesson],
     features: Callable[[Lesson], Tensor],
     device: torch.device,
+    before: Any = None,
 ) -> Tensor:
     """Mean cross-entropy of the answers' tokens.
 
@@ -215,6 +216,8 @@ def loss_of(
         lessons: padded behind, which causal attention never sees.
         features: of a lesson's views, (views * tokens, width).
         device: where to compute.
+        before: the model as it was, whose hidden states under the guide's question are held to: restorers were trained on them.
+            Their relative squared error is added.
     """
     longest = max(len(lesson.tokens) for lesson in lessons)
     tokens = torch.zeros(len(lessons), longest, dtype=torch.long)
@@ -225,17 +228,34 @@ def loss_of(
         tokens[row, :n], places[:, row, :n] = lesson.tokens.long(), lesson.places
         wanted[row, lesson.answer : n] = True
     tokens, places, wanted = tokens.to(device), places.to(device), wanted.to(device)
-    shown = [features(lesson) for lesson in lessons if lesson.count]
-    with autocast(device):
-        embedded = model.get_input_embeddings()(tokens)
-        if shown:
-            picture = torch.cat(shown).to(device, embedded.dtype)
-            embedded = embedded.masked_scatter((tokens == _IMAGE)[..., None], picture)
-        hidden = model.model.language_model(
-            inputs_embeds=embedded, position_ids=places, use_cache=False
+    shown = {row: features(lesson) for row, lesson in enumerate(lessons) if lesson.count}
+
+    def hidden_of(network: Any, rows: list[int]) -> Tensor:
+        embedded = network.get_input_embeddings()(tokens[rows])
+        pictures = [shown[row] for row in rows if row in shown]
+        if pictures:
+            image = (tokens[rows] == _IMAGE)[..., None]
+            embedded = embedded.masked_scatter(
+                image, torch.cat(pictures).to(device, embedded.dtype)
+            )
+        hidden: Tensor = network.model.language_model(
+            inputs_embeds=embedded, position_ids=places[:, rows], use_cache=False
         ).last_hidden_state
+        return hidden
+
+    with autocast(device):
+        hidden = hidden_of(model, list(range(len(lessons))))
         logits = model.lm_head(hidden[:, :-1][wanted[:, 1:]])
-    return F.cross_entropy(logits.float(), tokens[:, 1:][wanted[:, 1:]])
+    loss = F.cross_entropy(logits.float(), tokens[:, 1:][wanted[:, 1:]])
+    guiding = [row for row, lesson in enumerate(lessons) if lesson.name == "guide"]
+    if before is None or not guiding:
+        return loss
+    with torch.no_grad(), autocast(device):
+        held = hidden_of(before, guiding).float()
+    lengths = torch.tensor([len(lessons[row].tokens) for row in guiding], device=device)
+    real = torch.arange(longest, device=device) < lengths[:, None]
+    moved = (hidden[guiding].float() - held)[real].square().mean()
+    return loss + moved / held[real].square().mean()
 
 
 def train_text(
@@ -248,6 +268,7 @@ def train_text(
     minutes: float,
     device: torch.device,
     joint: bool = False,
+    before: Any = None,
     resume: bool = False,
     batch: int = 24,
     lr: float = 1.5e-3,
@@ -266,6 +287,7 @@ def train_text(
         minutes: wall time, resumed parts included.
         device: where to compute.
         joint: train the tower as well, on the views themselves.
+        before: see `loss_of`.
         resume: continue from the checkpoint in `out`.
         batch: lessons a step.
         lr: peak learning rate.
@@ -301,7 +323,7 @@ def train_text(
 
     def losses() -> Iterator[Callable[[], Tensor]]:
         for group in order:
-            yield lambda group=group: loss_of(network, group, seen, device)  # type: ignore[misc]
+            yield lambda group=group: loss_of(network, group, seen, device, before)  # type: ignore[misc]
 
     if trainer.progress < 1:
         trainer.run(losses())

@@ -4,7 +4,8 @@
 2. The text model, on conversations about pictures that were really degraded, inspected and restored. They are gathered first, once.
 3. Both together, for a short while.
 
-The same command does all of it on a CPU and on a GPU, and goes on where it was stopped.
+The same command does all of it on a CPU and on a GPU, and goes on where it was stopped. With `--weights` a model that is there goes through
+stage 2 once more, its tower as it is and its hidden states under the guide's question held, so that restorers keep their guide.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from torch import Tensor
 
 from conservator.agent.vlm.embedded.build import build_model, write_directory
 from conservator.agent.vlm.embedded.conversations import Amounts, Conversation, gather, read
-from conservator.agent.vlm.embedded.sight import train_tower
+from conservator.agent.vlm.embedded.sight import fit_head, train_tower
 from conservator.agent.vlm.embedded.speech import certainty, lessons_of, look, train_text, words_of
 from conservator.agent.vlm.embedded.tower import Sight
 from conservator.restorers.degradations.vocabulary import Kind
 from conservator.restorers.errors import UsageError, WeightsError
+from conservator.restorers.guides.form import explained
+from conservator.restorers.layers.qwen import network_of, processor_of
 from conservator.restorers.training.data import CropBank
 from conservator.restorers.training.loop import choose_device
 
@@ -35,6 +38,7 @@ SHARES: Mapping[int, float] = {1: 0.5, 2: 0.4, 3: 0.1}
 """Stage -> its share of the minutes; gathering conversations comes on top."""
 
 _COMPILED_FROM = 10.0
+_LR_AGAIN = 1e-3
 
 
 def train(
@@ -45,6 +49,7 @@ def train(
     stage: int | None = None,
     device: str = "auto",
     resume: bool = False,
+    weights: Path | None = None,
     amounts: Amounts | None = None,
     seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
@@ -58,16 +63,22 @@ def train(
         stage: 1 the tower, 2 the text model, 3 both together, each on what the one before left in `out`; None all of them.
         device: `auto`, `cpu`, `cuda`, ...
         resume: continue from the checkpoints in `out`.
+        weights: directory of a model that goes through stage 2 once more, with its own tokenizer.
         amounts: how many conversations are gathered.
         seed: of weights, pictures and conversations.
         say: receives progress, a line at a time.
 
     Raises:
         UsageError: no images in `data`, or a stage without the one before it.
-        WeightsError: a checkpoint does not fit.
+        WeightsError: a checkpoint or `weights` does not fit.
     """
     where = choose_device(device)
     bank = CropBank(data)
+    if weights is not None:
+        if stage not in (None, 2):
+            raise UsageError(f"--weights goes through stage 2; leave --stage {stage} out")
+        gather(bank, out / "conversations", amounts or Amounts(), seed=seed, say=say)
+        return _again(weights, out, minutes, where, resume=resume, seed=seed, say=say)
     model: Any = build_model(seed)
     width = int(model.config.text_config.hidden_size)
     spent = {s: minutes * (share if stage is None else 1.0) for s, share in SHARES.items()}
@@ -101,9 +112,6 @@ def train(
     )
     result = out / "model"
 
-    def keep(averaged: Any) -> None:
-        write_directory(averaged, tokenizer, result)
-
     teach = partial(
         train_text,
         lessons=lessons,
@@ -112,7 +120,7 @@ def train(
         device=where,
         resume=resume,
         seed=seed,
-        on_checkpoint=keep,
+        on_checkpoint=partial(_write, tokenizer=tokenizer, folder=result),
         say=say,
     )
     if stage in (None, 2):
@@ -122,6 +130,57 @@ def train(
     if stage in (None, 3):
         model = teach(model, out=out / "joint", minutes=spent[3], joint=True, lr=3e-4)
     return result
+
+
+def _write(averaged: Any, *, tokenizer: Any, folder: Path) -> None:
+    write_directory(averaged, tokenizer, folder)
+
+
+def _again(
+    weights: Path,
+    out: Path,
+    minutes: float,
+    where: torch.device,
+    *,
+    resume: bool,
+    seed: int,
+    say: Callable[[str], None],
+) -> Path:
+    """Stage 2 from a model that is there; the heads that tell its tower's certainty are fitted anew."""
+    with explained(weights, allow_download=False, what="model"):
+        _, processor = processor_of(str(weights))
+        model, before = (network_of(str(weights), where) for _ in range(2))
+    views, conversations = read(out / "conversations")
+    sight = Sight(model.model.visual, int(model.config.text_config.hidden_size)).to(where).eval()
+    features = look(sight, views, where)
+    shown = {c.first: c for c in conversations if c.count > 1 and c.name != "verdict"}
+    pooled = [features[c.first : c.first + c.count].float().mean(1) for c in shown.values()]
+    fit_head(
+        sight.cpu(),
+        torch.stack([torch.stack([one[1:].mean(0), one[0]]) for one in pooled]),
+        [dict(c.present) for c in shown.values()],
+    )
+    sight = sight.to(where)
+    lessons = lessons_of(
+        conversations, processor.tokenizer, features.shape[1], _certainties(sight, features)
+    )
+    say(f"{len(lessons)} lessons")
+    train_text(
+        model,
+        lessons,
+        views,
+        features,
+        out / "text",
+        minutes=minutes,
+        device=where,
+        before=before,
+        resume=resume,
+        seed=seed,
+        lr=_LR_AGAIN,
+        on_checkpoint=partial(_write, tokenizer=processor.tokenizer, folder=out / "model"),
+        say=say,
+    )
+    return out / "model"
 
 
 def _certainties(sight: Sight, features: Tensor) -> Callable[[Conversation], Mapping[Kind, float]]:

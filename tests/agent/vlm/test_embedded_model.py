@@ -16,15 +16,9 @@ from conservator.agent.prompts import prompt_names, prompt_text
 from conservator.agent.vlm.answers import ConditionAnswer, RefineAnswer, VerdictAnswer
 from conservator.agent.vlm.embedded import MODEL, missing
 from conservator.agent.vlm.embedded.build import build_model, config_of, write_directory
+from conservator.agent.vlm.embedded.case import Case, Dialogue, Pair
 from conservator.agent.vlm.embedded.conversations import Amounts, gather, read
-from conservator.agent.vlm.embedded.dialogues import (
-    Case,
-    Dialogue,
-    Pair,
-    about,
-    judged,
-    refinements,
-)
+from conservator.agent.vlm.embedded.dialogues import about, judged, refinements
 from conservator.agent.vlm.embedded.language import SPECIAL, TAGS, fixed_texts, tokenizer_of
 from conservator.agent.vlm.embedded.pictures import Studio, overviews_of, random_crops
 from conservator.agent.vlm.embedded.remarks import changes_of
@@ -209,7 +203,7 @@ def test_the_same_seed_gives_the_same_conversations(
     bank: CropBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("conservator.agent.vlm.embedded.conversations._PART", 4)
-    amounts = Amounts(inspected=4, looked_at=4, treated=0, remarks=4)
+    amounts = Amounts(inspected=4, looked_at=4, planned=4, treated=0, remarks=4)
     for name in ("a", "b"):
         gather(bank, tmp_path / name, amounts, seed=3)
     (views, said), (again, repeated) = (read(tmp_path / name) for name in ("a", "b"))
@@ -317,7 +311,7 @@ def test_training_is_resumed_where_it_stopped(bank: CropBank, tmp_path: Path) ->
 
 
 def test_a_stage_says_what_it_needs(photos: Path, tmp_path: Path) -> None:
-    nothing = Amounts(inspected=0, looked_at=0, treated=0, remarks=1)
+    nothing = Amounts(inspected=0, looked_at=0, planned=0, treated=0, remarks=1)
     with pytest.raises(UsageError, match="run the stage before it"):
         train(photos, tmp_path, minutes=0.01, stage=2, amounts=nothing)
 
@@ -346,7 +340,7 @@ def test_all_three_stages_leave_a_model_that_loads_and_keeps_to_a_form(
     from conservator.agent.vlm.local import LocalChat
 
     monkeypatch.setattr("conservator.agent.vlm.embedded.conversations._PART", 8)
-    amounts = Amounts(inspected=8, looked_at=8, treated=8, remarks=100)
+    amounts = Amounts(inspected=8, looked_at=8, planned=8, treated=8, remarks=100)
     folder = train(photos, tmp_path, minutes=0.5, amounts=amounts)
     # Half a minute teaches no number to end, so only the form is asked of it.
     schema = {"name": "condition", "schema": ConditionAnswer.model_json_schema()}
