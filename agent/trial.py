@@ -93,8 +93,8 @@ def chosen(
     lead, margin = situation.preferences.lead, situation.preset.rival_margin
 
     def merit(one: _Tried) -> float:
-        favoured = one.call == rivals[0] or one.call.restorer == lead
-        return one.gain.psnr + (margin if favoured else 0.0)
+        led = one.call.restorer == lead and one.call.decided_by != "vlm"
+        return one.gain.psnr + (margin if led or one.call == rivals[0] else 0.0)
 
     tried.sort(key=merit, reverse=True)
     first, *others = tried

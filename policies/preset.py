@@ -108,7 +108,7 @@ class VlmRules(_Data):
         share: of the run's remaining seconds that a question may take, so that a slow model leaves time to restore.
         max_calls: questions in a run, repaired ones counted twice.
         max_tokens: tokens in a run, both directions, as far as the model reports them.
-        beside: where a model's plan differs from the policy's, the policy's own first candidate is tried as well.
+        beside: where a model's plan differs from the policy's, the policy's own candidates are tried as well, its first choice first.
         veto: whether its opinion may refuse a candidate; without, it is recorded only.
         doubt: a veto counts while the estimated gain is below this many times its expected error.
         tie: gain (see `GainWeights`) below which "no difference" is a veto; see `conservator.policies.opinion`.

@@ -98,16 +98,22 @@ def review(call: ToolCall, situation: Situation) -> str:
 
 
 def beside(proposal: Plan, own: Plan, situation: Situation) -> Plan:
-    """A model's plan with the policy's own candidates behind it, as far as they are others.
+    """A model's plan among the policy's own candidates; where both mean the same, the model's stands for both.
 
-    So a poor proposal costs a trial and no quality: the most promising candidate is made.
+    The policy's first choice goes first, then what the model proposes, then the policy's other rivals, one more in all than the policy has
+    alone. So a poor proposal costs a trial and no quality: the most promising candidate is made.
     """
-    if not situation.preset.vlm.beside:
+    preset = situation.preset
+    if not preset.vlm.beside:
         return proposal
-    others = [
-        call for call in own.calls if not any(_alike(call, given) for given in proposal.calls)
+    first, *others = own.calls
+    same = next((call for call in proposal.calls if _alike(first, call)), None)
+    calls = [
+        first if same is None else same,
+        *(call for call in proposal.calls if call is not same),
+        *(call for call in others if not any(_alike(call, given) for given in proposal.calls)),
     ]
-    return proposal.model_copy(update={"calls": (*proposal.calls, *others)})
+    return proposal.model_copy(update={"calls": tuple(calls[: preset.candidates + 1])})
 
 
 def _alike(one: ToolCall, other: ToolCall) -> bool:

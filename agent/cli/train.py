@@ -72,7 +72,12 @@ _OF_SPIRE = ("autoencoder", "prior", "branch", "fidelity")
     help="auto, cpu, cuda, cuda:1.",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
-@click.option("--weights", metavar="W", type=PATH, help="Weights to start from (.safetensors).")
+@click.option(
+    "--weights",
+    metavar="W",
+    type=PATH,
+    help="Weights to start from (.safetensors; of vlm a model's directory, which goes through stage 2 once more).",
+)
 @click.option(
     "--guide",
     metavar="G",
@@ -164,7 +169,7 @@ def train(
                 from conservator.agent.vlm.embedded import train as embedded
 
                 one = None if stage is None else int(stage)
-                written = embedded.train(data, out, stage=one, **common)
+                written = embedded.train(data, out, stage=one, weights=weights, **common)
             case "mofe-ir":
                 from conservator.restorers.guides.qwen import SHIPPED
                 from conservator.restorers.mofe_ir import train as mofe_ir
@@ -238,8 +243,10 @@ def _check(
     plain = network in ("estimator", "gain")
     if plain and (validation is not None or stage or config != "compact"):
         raise UsageError(f"{network} takes no --config, --stage or --validation; leave them out")
-    if network == "vlm" and (validation is not None or weights is not None or config != "compact"):
-        raise UsageError("vlm takes no --config, --weights or --validation; leave them out")
+    if network == "vlm" and (validation is not None or config != "compact"):
+        raise UsageError("vlm takes no --config or --validation; leave them out")
+    if network == "vlm" and weights is not None and stage not in (None, "2"):
+        raise UsageError(f"--weights of vlm goes through stage 2; leave --stage {stage} out")
     if network == "mofe-ir" and stage:
         raise UsageError("mofe-ir has no stages; leave --stage out")
     if network != "mofe-ir" and guide is not None:

@@ -29,8 +29,10 @@ def plan(state: RunState, context: RunContext) -> dict[str, Any]:
     spent, update = state["spent"], dict[str, Any]()
     # The policy plans first: where it finds nothing to treat, nobody else may insist.
     ahead, decided_by = planner.plan(situation), _policy()
-    limit = context.clock.limit(spent) if any(call.calls_tool for call in ahead.calls) else None
-    if ahead.calls and limit is None and context.seat is not None:
+    # Blends of what is there already are the policy's, and cost nothing.
+    calls_tool = any(call.calls_tool for call in ahead.calls)
+    limit = context.clock.limit(spent) if calls_tool else None
+    if calls_tool and limit is None and context.seat is not None:
         with context.timed("vlm"):
             answer = context.seat.propose(
                 situation, context.picture.pixels, context.allowance(spent)

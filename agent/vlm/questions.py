@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
@@ -234,7 +235,7 @@ def ladder() -> str:
 
 def tool_spec(card: RestorerCard, kinds: Collection[Kind] = tuple(Kind)) -> dict[str, Any]:
     """A restorer as a function specification in OpenAI's form: the strengths of `kinds` first, then the rest but the seed."""
-    fields = arguments_schema(card).model_json_schema()["properties"]
+    fields = _properties(arguments_schema(card))
     strengths = {
         kind.value: _bare(fields[kind.value])
         for kind in Kind
@@ -248,6 +249,13 @@ def tool_spec(card: RestorerCard, kinds: Collection[Kind] = tuple(Kind)) -> dict
     }
     function = {"name": card.name, "description": describe(card), "parameters": parameters}
     return {"type": "function", "function": function}
+
+
+@cache
+def _properties(arguments: type[BaseModel]) -> Mapping[str, Any]:
+    """The properties of an argument schema; making them anew takes pydantic milliseconds."""
+    properties: Mapping[str, Any] = arguments.model_json_schema()["properties"]
+    return properties
 
 
 def _bare(field: Mapping[str, Any]) -> dict[str, Any]:

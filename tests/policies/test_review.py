@@ -125,10 +125,14 @@ def test_the_policys_own_candidate_is_tried_beside_another_one() -> None:
         return [str(c) for c in beside(Plan(calls=calls, reason="vlm"), own, there).calls]
 
     other = call("classical-dct", noise=25)
-    assert tried(other) == [str(other), str(own.calls[0])]
-    # As good as the same: nothing is tried twice.
-    assert len(tried(call(noise=27, haze=1.05))) == 2
-    assert len(tried(call(noise=45, haze=1.0))) == 3
+    assert tried(other) == [str(own.calls[0]), str(other)]
+    # As good as the same: nothing is tried twice, and the model's stands for both.
+    near = call(noise=27, haze=1.05)
+    assert tried(other, near) == [str(near), str(other)]
+    strong = call(noise=45, haze=1.0)
+    assert tried(strong) == [str(own.calls[0]), str(strong), str(own.calls[1])]
+    few = state.preset.model_copy(update={"candidates": 1})
+    assert tried(strong, preset=few) == [str(own.calls[0]), str(strong)]
     alone = state.preset.model_copy(update={"vlm": VlmRules(beside=False)})
     assert tried(other, preset=alone) == [str(other)]
 

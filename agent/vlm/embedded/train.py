@@ -63,7 +63,7 @@ def train(
         stage: 1 the tower, 2 the text model, 3 both together, each on what the one before left in `out`; None all of them.
         device: `auto`, `cpu`, `cuda`, ...
         resume: continue from the checkpoints in `out`.
-        weights: directory of a model that goes through stage 2 once more, with its own tokenizer.
+        weights: directory of a model that goes through stage 2 once more, with its own tokenizer; `stage` counts for nothing then.
         amounts: how many conversations are gathered.
         seed: of weights, pictures and conversations.
         say: receives progress, a line at a time.
@@ -75,8 +75,6 @@ def train(
     where = choose_device(device)
     bank = CropBank(data)
     if weights is not None:
-        if stage not in (None, 2):
-            raise UsageError(f"--weights goes through stage 2; leave --stage {stage} out")
         gather(bank, out / "conversations", amounts or Amounts(), seed=seed, say=say)
         return _again(weights, out, minutes, where, resume=resume, seed=seed, say=say)
     model: Any = build_model(seed)

@@ -319,7 +319,7 @@ def test_a_stage_says_what_it_needs(photos: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["vlm", "--weights", "w.safetensors"], "--weights"),
+        (["vlm", "--weights", "model", "--stage", "1"], "--stage 1"),
         (["vlm", "--config", "paper"], "--config"),
         (["llmra", "--stage", "3"], "stages 1 and 2"),
     ],

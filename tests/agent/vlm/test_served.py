@@ -189,6 +189,8 @@ def test_the_same_model_says_the_same_here_and_there(pair: Pair, clean: np.ndarr
         for choice in ("auto", "required", "llmra"):
             bound = model.bind_tools(tools, tool_choice=choice, parallel_tool_calls=False)
             yield told(bound.invoke(asked, **short))
+        # As the agent asks for a plan.
+        yield told(model.bind_tools(tools, tool_choice="any").invoke(asked, **short))
         yield told(model.bind_tools(tools).invoke(history, **short))
         yield told(model.invoke("Which degradations are there?", **short))
 
