@@ -13,9 +13,11 @@ from conservator.restorers.degradations.vocabulary import (
     Kind,
     Level,
     severity_of,
+    value_at,
 )
+from conservator.restorers.prompts.amounts import rounded
 
-__all__ = ["beside", "offered", "review", "treatable"]
+__all__ = ["beside", "offered", "review", "sources", "strongest", "treatable"]
 
 _FAR = 0.5
 """Two levels."""
@@ -66,6 +68,20 @@ def offered(situation: Situation, count: int = 6) -> dict[str, RestorerCard]:
     return {name: cards[name] for name in list(dict.fromkeys(order))[:count]}
 
 
+def sources(situation: Situation) -> tuple[str, ...]:
+    """Nodes that a call may start from."""
+    return (ORIGINAL, *(a.id for a in situation.attempts if a.accepted))
+
+
+def strongest(kind: Kind, measured: float) -> float:
+    """The most that a proposal may ask for: two levels above what was measured, at the ladder's end no more than that end or the measured value."""
+    most = severity_of(kind, measured) + _FAR
+    if most < 1:
+        return rounded(kind, value_at(kind, most))
+    last = PARAMETERS[kind].anchors[-1]
+    return max(last, measured) if _rises(kind) else min(last, measured)
+
+
 def review(call: ToolCall, situation: Situation) -> str:
     """Why a proposed call must not run; "" when it may.
 
@@ -75,8 +91,7 @@ def review(call: ToolCall, situation: Situation) -> str:
     try:
         source = find_attempt(situation.attempts, call.source)
     except KeyError:
-        known = ", ".join([ORIGINAL, *(a.id for a in situation.attempts if a.accepted)])
-        return f"source {call.source!r} is not a node; known: {known}"
+        return f"source {call.source!r} is not a node; known: {', '.join(sources(situation))}"
     if source is not None and not source.accepted:
         return f"source {call.source!r} was refused; start from {ORIGINAL!r}"
     allowed = treatable(situation)
@@ -127,10 +142,11 @@ def _alike(one: ToolCall, other: ToolCall) -> bool:
 
 
 def _beyond(kind: Kind, strength: float, measured: float) -> bool:
-    """Whether a strength is more than two levels above what was measured, or further off the ladder's end than it."""
-    if severity_of(kind, strength) < 1:
-        return severity_of(kind, strength) > severity_of(kind, measured) + _FAR
+    limit = strongest(kind, measured)
+    return strength > limit if _rises(kind) else strength < limit
+
+
+def _rises(kind: Kind) -> bool:
+    """Whether more of the parameter is worse: of a noise's sigma, not of JPEG's quality."""
     first, *_, last = PARAMETERS[kind].anchors
-    worst = max(last, measured) if last > first else min(last, measured)
-    near = severity_of(kind, measured) + _FAR >= 1
-    return not near or (strength > worst if last > first else strength < worst)
+    return last > first

@@ -10,7 +10,7 @@ The pictures are an overview for the scene and crops at native resolution for th
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from io import BytesIO
@@ -21,7 +21,7 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from conservator.agent.prompts import prompt_text
 from conservator.agent.vlm.answers import ConditionAnswer, RefineAnswer, VerdictAnswer, plain_text
-from conservator.policies.review import treatable
+from conservator.policies.review import sources, strongest, treatable
 from conservator.restorers.degradations.vocabulary import (
     PARAMETERS,
     ConditionReport,
@@ -60,6 +60,7 @@ __all__ = [
 ]
 
 _QUOTED: Final = 200
+_UNLIMITED: Final[Mapping[Kind, float | None]] = dict.fromkeys(Kind)
 _ATTEMPTS: Final = 4
 
 
@@ -155,8 +156,11 @@ def plan_question(
     if best is not None and best.measurement is not None:
         text.append(f"After {best.id}: {_lines(best.measurement.findings)}")
     text += [f"Best so far: {situation.best}", prompt_text("plan")]
-    kinds = frozenset(treatable(situation))
-    tools = tuple(tool_spec(card, kinds) for card in cards.values())
+    limits = {
+        kind: None if finding is None else strongest(kind, finding.value)
+        for kind, finding in treatable(situation).items()
+    }
+    tools = tuple(tool_spec(card, limits, sources(situation)) for card in cards.values())
     return Question("plan", _messages(_pictures(pixels, views), text), tools=tools)
 
 
@@ -233,22 +237,37 @@ def ladder() -> str:
     return "Kinds, value at low/medium/high/very high: " + "; ".join(kinds) + "."
 
 
-def tool_spec(card: RestorerCard, kinds: Collection[Kind] = tuple(Kind)) -> dict[str, Any]:
-    """A restorer as a function specification in OpenAI's form: the strengths of `kinds` first, then the rest but the seed."""
+def tool_spec(
+    card: RestorerCard,
+    limits: Mapping[Kind, float | None] = _UNLIMITED,
+    sources: Sequence[str] = (),
+) -> dict[str, Any]:
+    """A restorer as a function specification in OpenAI's form, so narrow that what it allows is allowed.
+
+    Args:
+        card: of the restorer.
+        limits: kinds that may be named -> the most that may be asked for, None for what makes sense at all.
+        sources: nodes that a call may start from; any text without.
+    """
     fields = _properties(arguments_schema(card))
-    strengths = {
-        kind.value: _bare(fields[kind.value])
+    properties = {
+        kind.value: _limited(kind, _bare(fields[kind.value]), limits[kind])
         for kind in Kind
-        if kind in kinds and kind.value in fields
+        if kind in limits and kind.value in fields
     }
-    others = {name: _bare(fields[name]) for name in ("source", "blend", "semantic")}
-    parameters = {
-        "type": "object",
-        "properties": {**strengths, **others},
-        "additionalProperties": False,
-    }
+    properties |= {name: _bare(fields[name]) for name in ("source", "blend", "semantic")}
+    if sources:
+        properties["source"] |= {"enum": list(sources)}
+    parameters = {"type": "object", "properties": properties, "additionalProperties": False}
     function = {"name": card.name, "description": describe(card), "parameters": parameters}
     return {"type": "function", "function": function}
+
+
+def _limited(kind: Kind, field: dict[str, Any], limit: float | None) -> dict[str, Any]:
+    if limit is None:
+        return field
+    first, *_, last = PARAMETERS[kind].anchors
+    return {**field, ("maximum" if last > first else "minimum"): limit}
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +17,7 @@ from conservator.restorers.degradations.vocabulary import (
     Level,
     level_of,
 )
+from conservator.restorers.prompts.amounts import rounded
 
 if TYPE_CHECKING:
     from conservator.tools.look import Pixels
@@ -105,6 +106,20 @@ class Dialogue:
 
     question: Question
     answer: str
+
+
+def condition_answer(scene: str, findings: Iterable[Finding]) -> str:
+    """Findings as the answer to the question for the condition."""
+    named = [
+        {
+            "kind": f.kind.value,
+            "level": f.level.label,
+            "value": rounded(f.kind, f.value),
+            "confidence": f.confidence,
+        }
+        for f in findings
+    ]
+    return compact({"scene": scene, "degradations": named})
 
 
 def scene_of(clean: Pixels) -> str:

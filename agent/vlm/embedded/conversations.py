@@ -21,7 +21,13 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from conservator.agent.vlm.embedded.case import Case, Dialogue, Pair
-from conservator.agent.vlm.embedded.dialogues import about, judged, planned, refinements
+from conservator.agent.vlm.embedded.dialogues import (
+    about,
+    judged,
+    planned,
+    read_aloud,
+    refinements,
+)
 from conservator.agent.vlm.embedded.pictures import MIXTURE, SPOILED, Studio
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import (
@@ -39,6 +45,11 @@ __all__ = ["Amounts", "Conversation", "gather", "read", "stored"]
 
 _SIDE = 288
 _PART = 100
+_SPOKEN: Mapping[str, Callable[[random.Random], Dialogue]] = {
+    "remarks": refinements,
+    "read": read_aloud,
+}
+"""Conversations without pictures."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,7 @@ class Amounts:
         looked_at: pictures without; they cost a fifth.
         planned: pictures with readings made up around the truth, for plans alone.
         treated: pictures that are restored and inspected again.
+        read: readings to be repeated, without pictures.
         remarks: of users, without pictures.
     """
 
@@ -57,6 +69,7 @@ class Amounts:
     looked_at: int = 3000
     planned: int = 4000
     treated: int = 700
+    read: int = 12000
     remarks: int = 8000
 
 
@@ -131,9 +144,10 @@ def gather(
         "inspected": (amounts.inspected, 2),
         "treated": (amounts.treated, 3),
         "remarks": (amounts.remarks, 4),
+        "read": (amounts.read, 6),
     }
     for name, (count, way) in plans.items():
-        size = _PART if name != "remarks" else 40 * _PART
+        size = _PART if name not in _SPOKEN else 40 * _PART
         for part, path in missing_parts(folder, name, count, size):
             rng = random.Random(f"{seed} {name} {part}")
             _write(path, _part(bank, name, size, rng, seed=(seed * 1000 + part) * 8 + way))
@@ -144,9 +158,9 @@ def _part(
     bank: CropBank, name: str, size: int, rng: random.Random, *, seed: int
 ) -> Iterator[tuple[Dialogue, bool, Case | None]]:
     """Conversations of one part: each with whether it shows the views of the one before, and its picture."""
-    if name == "remarks":
+    if name in _SPOKEN:
         for _ in range(size):
-            yield refinements(rng), False, None
+            yield _SPOKEN[name](rng), False, None
         return
     studio = Studio(bank, seed=seed, mixture=SPOILED if name == "planned" else MIXTURE)
     for _ in range(size // 4):

@@ -20,9 +20,10 @@ from conservator.agent.vlm.embedded.case import (
     Dialogue,
     Pair,
     compact,
+    condition_answer,
     scene_of,
 )
-from conservator.agent.vlm.embedded.plans import first_step, later_step
+from conservator.agent.vlm.embedded.plans import first_step, later_step, read_aloud
 from conservator.agent.vlm.embedded.remarks import Wish, changes_of, remark, small_talk
 from conservator.agent.vlm.questions import (
     condition_question,
@@ -46,7 +47,7 @@ from conservator.restorers.prompts.model import RestorationPrompt
 if TYPE_CHECKING:
     from conservator.tools.look import Pixels
 
-__all__ = ["about", "judged", "planned", "refinements"]
+__all__ = ["about", "judged", "planned", "read_aloud", "refinements"]
 
 
 def about(case: Case, rng: random.Random) -> Iterator[Dialogue]:
@@ -79,16 +80,7 @@ def planned(case: Case, rng: random.Random) -> Iterator[Dialogue]:
 
 
 def _condition(case: Case) -> str:
-    named = [
-        {
-            "kind": f.kind.value,
-            "level": f.level.label,
-            "value": rounded(f.kind, f.value),
-            "confidence": f.confidence,
-        }
-        for f in case.truth()
-    ]
-    return compact({"scene": scene_of(case.clean), "degradations": named})
+    return condition_answer(scene_of(case.clean), case.truth())
 
 
 def judged(pair: Pair) -> Dialogue:

@@ -10,10 +10,21 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from conservator.agent.vlm.embedded.case import BLANK, VIEWS, Case, Dialogue, compact, scene_of
-from conservator.agent.vlm.questions import plan_question
+from langchain_core.messages import HumanMessage
+
+from conservator.agent.vlm.embedded.case import (
+    BLANK,
+    VIEWS,
+    Case,
+    Dialogue,
+    compact,
+    condition_answer,
+    scene_of,
+)
+from conservator.agent.vlm.questions import condition_question, plan_question
 from conservator.policies.acceptance import Measurement, Verdict
 from conservator.policies.attempt import ORIGINAL, Attempt, ToolCall
 from conservator.policies.planner import plan
@@ -39,7 +50,7 @@ if TYPE_CHECKING:
     from conservator.policies.acceptance import Fault
     from conservator.tools.look import Pixels
 
-__all__ = ["first_step", "later_step"]
+__all__ = ["first_step", "later_step", "read_aloud"]
 
 _CALLS: Final = 2
 """Candidates in an answer; the policy adds its own."""
@@ -96,6 +107,34 @@ def later_step(case: Case, rng: random.Random, *, pixels: Pixels = BLANK) -> Dia
         prompt = shifted(last.call.prompt, last.call.kinds, _WEAKER)
         return _dialogue(situation, [last.call.model_copy(update={"prompt": prompt})], pixels)
     return _dialogue(situation, plan(situation).calls, pixels)
+
+
+def read_aloud(rng: random.Random) -> Dialogue:
+    """A condition report or a plan without pictures, whose answer is what the readings say: to read and repeat is learnt first."""
+    while True:
+        kinds = rng.sample(list(Kind), rng.choice((1, 2, 2, 3, 3, 4)))
+        found = tuple(_made_up(k, rng, confidence=rng.uniform(0.5, 1)) for k in Kind if k in kinds)
+        report = ConditionReport(findings=found, scene=rng.choice(("", "a photo")))
+        if rng.random() < 0.4:
+            question = condition_question(BLANK, VIEWS, report)
+            return _told(Dialogue(question, condition_answer("a photo", found)))
+        situation = _situation(report, rng)
+        if rng.random() < 0.4:
+            calls = _teachable(plan(situation).calls, situation)
+            if not calls:
+                continue
+            situation = _after(situation, rng.choice(calls), "a1", "accepted", rng)
+        dialogue = _dialogue(situation, plan(situation).calls, BLANK)
+        if dialogue is not None:
+            return _told(dialogue)
+
+
+def _told(dialogue: Dialogue) -> Dialogue:
+    """A dialogue without its pictures."""
+    system, human = dialogue.question.messages
+    texts = [part for part in human.content if isinstance(part, dict) and part["type"] == "text"]
+    messages = (system, HumanMessage(list(texts)))
+    return replace(dialogue, question=replace(dialogue.question, messages=messages))
 
 
 def _dialogue(situation: Situation, calls: Sequence[ToolCall], pixels: Pixels) -> Dialogue | None:

@@ -5,7 +5,8 @@
 3. Both together, for a short while.
 
 The same command does all of it on a CPU and on a GPU, and goes on where it was stopped. With `--weights` a model that is there goes through
-stage 2 once more, its tower as it is and its hidden states under the guide's question held, so that restorers keep their guide.
+stage 2 once more, its tower as it is and its hidden states under the guide's question held to those of the model that ships, so that restorers
+keep their guide.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from conservator.agent.vlm.embedded import MODEL
 from conservator.agent.vlm.embedded.build import build_model, write_directory
 from conservator.agent.vlm.embedded.conversations import Amounts, Conversation, gather, read
 from conservator.agent.vlm.embedded.sight import fit_head, train_tower
@@ -147,7 +149,7 @@ def _again(
     """Stage 2 from a model that is there; the heads that tell its tower's certainty are fitted anew."""
     with explained(weights, allow_download=False, what="model"):
         _, processor = processor_of(str(weights))
-        model, before = (network_of(str(weights), where) for _ in range(2))
+        model, before = (network_of(str(source), where) for source in (weights, MODEL))
     views, conversations = read(out / "conversations")
     sight = Sight(model.model.visual, int(model.config.text_config.hidden_size)).to(where).eval()
     features = look(sight, views, where)

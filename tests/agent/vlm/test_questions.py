@@ -27,9 +27,10 @@ from conservator.agent.vlm.questions import (
     tool_spec,
     verdict_question,
 )
+from conservator.policies.attempt import ToolCall
 from conservator.policies.preferences import load_preferences
 from conservator.policies.preset import load_preset
-from conservator.policies.review import offered
+from conservator.policies.review import offered, review
 from conservator.policies.situation import Situation
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import (
@@ -140,15 +141,38 @@ def test_views_of_a_photo_and_of_a_pair() -> None:
 
 def test_tools_have_the_bounds_of_the_schema_and_only_the_kinds_at_hand() -> None:
     card = catalog.card("llmra")
-    spec = tool_spec(card, {Kind.JPEG, Kind.NOISE})["function"]
+    spec = tool_spec(card, {Kind.JPEG: None, Kind.NOISE: None})["function"]
     properties = spec["parameters"]["properties"]
     assert list(properties) == ["noise", "jpeg", "source", "blend", "semantic"]
     low, high = DOMAINS[Kind.JPEG]
     assert (properties["jpeg"]["minimum"], properties["jpeg"]["maximum"]) == (low, high)
     assert properties["jpeg"]["type"] == "number"
     assert spec["parameters"]["additionalProperties"] is False
-    only = tool_spec(catalog.card("classical-nlm"), {Kind.JPEG})["function"]["parameters"]
+    only = tool_spec(catalog.card("classical-nlm"), {Kind.JPEG: None})["function"]["parameters"]
     assert "noise" not in only["properties"]
+
+
+def test_what_a_tool_allows_the_policy_allows() -> None:
+    """Strengths up to two levels above the reading, nodes that exist: a constrained answer cannot leave them."""
+    found = {kind: PARAMETERS[kind].anchors[2] for kind in (Kind.NOISE, Kind.JPEG)}
+    report = ConditionReport(
+        findings=tuple(Finding(kind=k, value=v, confidence=0.9, source="instrument") for k, v in found.items())
+    )  # fmt: skip
+    state = situation(report)
+    cards = {"llmra": catalog.card("llmra")}
+    (spec,) = plan_question(state, PHOTO, COMPACT_VIEWS, cards).tools
+    properties = spec["function"]["parameters"]["properties"]
+    assert properties["source"]["enum"] == ["original"]
+    assert properties["noise"]["minimum"] == 0
+    assert properties["jpeg"]["maximum"] == 100
+    ends = {Kind.NOISE: properties["noise"]["maximum"], Kind.JPEG: properties["jpeg"]["minimum"]}
+    assert ends[Kind.NOISE] > found[Kind.NOISE]
+    assert ends[Kind.JPEG] < found[Kind.JPEG]
+    fine = ToolCall(restorer="llmra", prompt=RestorationPrompt(degradations=ends))
+    assert review(fine, state) == ""
+    for kind, step in ((Kind.NOISE, 0.2), (Kind.JPEG, -1)):
+        over = RestorationPrompt(degradations={kind: ends[kind] + step})
+        assert "far beyond" in review(ToolCall(restorer="llmra", prompt=over), state)
 
 
 def test_foreign_words_stay_words() -> None:
