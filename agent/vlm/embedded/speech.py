@@ -155,7 +155,7 @@ def lessons_of(
     lessons = []
     for conversation in conversations:
         turns = conversation.turns()
-        if conversation.name == "condition" and certainty is not None:
+        if conversation.name == "condition" and conversation.count and certainty is not None:
             sure = certainty(conversation)
             written = _confident(conversation.answer, sure, conversation.inspected)
             turns[-1]["content"] = written
