@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,19 @@ from conservator.agent.vlm.answers import ConditionAnswer, RefineAnswer, Verdict
 from conservator.agent.vlm.embedded import MODEL, missing
 from conservator.agent.vlm.embedded.build import build_model, config_of, write_directory
 from conservator.agent.vlm.embedded.case import Case, Dialogue, Pair
-from conservator.agent.vlm.embedded.conversations import Amounts, gather, read
-from conservator.agent.vlm.embedded.dialogues import about, judged, refinements
+from conservator.agent.vlm.embedded.conversations import Amounts, Conversation, gather, read
+from conservator.agent.vlm.embedded.dialogues import about, judged, read_aloud, refinements
 from conservator.agent.vlm.embedded.language import SPECIAL, TAGS, fixed_texts, tokenizer_of
 from conservator.agent.vlm.embedded.pictures import Studio, overviews_of, random_crops
 from conservator.agent.vlm.embedded.remarks import changes_of
-from conservator.agent.vlm.embedded.sight import labels_of, train_tower
-from conservator.agent.vlm.embedded.speech import lessons_of, loss_of, places_of, words_of
+from conservator.agent.vlm.embedded.sight import fit_head, labels_of, train_tower
+from conservator.agent.vlm.embedded.speech import (
+    Lesson,
+    lessons_of,
+    loss_of,
+    places_of,
+    words_of,
+)
 from conservator.agent.vlm.embedded.tower import SIDE, Sight, tower_features
 from conservator.agent.vlm.embedded.train import train
 from conservator.restorers.degradations.vocabulary import (
@@ -203,7 +210,7 @@ def test_the_same_seed_gives_the_same_conversations(
     bank: CropBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("conservator.agent.vlm.embedded.conversations._PART", 4)
-    amounts = Amounts(inspected=4, looked_at=4, planned=4, treated=0, remarks=4)
+    amounts = Amounts(inspected=4, looked_at=4, planned=4, treated=0, remarks=4, read=4)
     for name in ("a", "b"):
         gather(bank, tmp_path / name, amounts, seed=3)
     (views, said), (again, repeated) = (read(tmp_path / name) for name in ("a", "b"))
@@ -230,15 +237,68 @@ def test_labels_share_a_severity_between_two_rungs() -> None:
     assert torch.equal(levels[1, :, 0], torch.ones(len(Kind)))
 
 
-def test_a_little_training_lowers_the_loss_of_the_text_model(case: Case) -> None:
-    from conservator.agent.vlm.embedded.conversations import Conversation
-
+def rows_of(case: Case) -> list[Conversation]:
     rows = []
     for dialogue in about(case, random.Random(0)):
         tools = {t["function"]["name"]: ("noise",) for t in dialogue.question.tools}
         system = str(dialogue.question.messages[0].content)
         row = (dialogue.question.name, system, text_of(dialogue), tools, dialogue.answer)
         rows.append(Conversation(*row, first=0, count=2, present=case.present, inspected=False))
+    return rows
+
+
+def test_the_guides_hidden_states_can_be_held_to_those_of_another_model(case: Case) -> None:
+    rows = rows_of(case)
+    lessons = lessons_of(rows, words_of(rows, 1024), 16)
+    guiding = [lesson for lesson in lessons if lesson.name == "guide"]
+    others = [lesson for lesson in lessons if lesson.name != "guide"]
+    features = torch.randn(32, config_of().text_config.hidden_size)
+    model = build_model(vocabulary=1024)
+
+    def loss(shown: list[Lesson], before: object = None) -> float:
+        with torch.no_grad():
+            return float(
+                loss_of(model, shown, lambda lesson: features, torch.device("cpu"), before)
+            )
+
+    same, other = build_model(vocabulary=1024), build_model(seed=5, vocabulary=1024)
+    assert loss(guiding, same) == pytest.approx(loss(guiding), abs=1e-5)
+    assert loss(guiding, other) > loss(guiding) + 0.5
+    assert loss(others, other) == loss(others)
+
+
+def test_a_tower_gets_its_head_again(case: Case) -> None:
+    """Features that tell noise from none are read after a short fit."""
+    sight = Sight(build_model().model.visual, 256)
+    generator = torch.Generator().manual_seed(0)
+    pooled = torch.randn(200, 2, 256, generator=generator)
+    there = [i % 2 for i in range(200)]
+    pooled[:, 0, 0] += 6 * torch.tensor(there)
+    fit_head(sight, pooled, [{Kind.NOISE: 30.0} if yes else {} for yes in there], steps=60)
+    assert not sight.training
+    noise = list(Kind).index(Kind.NOISE)
+    for row, yes in list(zip(pooled, there, strict=True))[:20]:
+        crops, overview = row[0].expand(2, 1, -1), row[1].view(1, 1, -1)
+        read = sight.whole(torch.cat([overview, crops]))[noise, 0]
+        assert (read > 0) == bool(yes)
+
+
+def test_what_is_read_aloud_repeats_the_readings_without_a_picture() -> None:
+    rng = random.Random(2)
+    for _ in range(60):
+        dialogue = read_aloud(rng)
+        content = dialogue.question.messages[-1].content
+        assert all(isinstance(p, dict) and p["type"] == "text" for p in content)
+        text = text_of(dialogue)
+        read = re.findall(r"[\d.]+(?= \()", text.split("Kinds, value")[0])
+        said = re.findall(r'"(?!confidence)[a-z_]+":([\d.]+)', dialogue.answer)
+        assert said
+        if "a1:" not in text:
+            assert all(any(float(a) == float(b) for b in read) for a in said)
+
+
+def test_a_little_training_lowers_the_loss_of_the_text_model(case: Case) -> None:
+    rows = rows_of(case)
     tokenizer = words_of(rows, 1024)
     lessons = lessons_of(rows, tokenizer, 16)
     for lesson, row in zip(lessons, rows, strict=True):
@@ -311,7 +371,7 @@ def test_training_is_resumed_where_it_stopped(bank: CropBank, tmp_path: Path) ->
 
 
 def test_a_stage_says_what_it_needs(photos: Path, tmp_path: Path) -> None:
-    nothing = Amounts(inspected=0, looked_at=0, planned=0, treated=0, remarks=1)
+    nothing = Amounts(inspected=0, looked_at=0, planned=0, treated=0, remarks=1, read=1)
     with pytest.raises(UsageError, match="run the stage before it"):
         train(photos, tmp_path, minutes=0.01, stage=2, amounts=nothing)
 
@@ -340,8 +400,10 @@ def test_all_three_stages_leave_a_model_that_loads_and_keeps_to_a_form(
     from conservator.agent.vlm.local import LocalChat
 
     monkeypatch.setattr("conservator.agent.vlm.embedded.conversations._PART", 8)
-    amounts = Amounts(inspected=8, looked_at=8, planned=8, treated=8, remarks=100)
-    folder = train(photos, tmp_path, minutes=0.5, amounts=amounts)
+    amounts = Amounts(inspected=8, looked_at=8, planned=8, treated=8, remarks=100, read=100)
+    folder = train(photos, tmp_path / "new", minutes=0.5, amounts=amounts)
+    # And once more from there.
+    folder = train(photos, tmp_path / "again", minutes=0.2, weights=folder, amounts=amounts)
     # Half a minute teaches no number to end, so only the form is asked of it.
     schema = {"name": "condition", "schema": ConditionAnswer.model_json_schema()}
     chat = LocalChat(model=str(folder), max_tokens=48)
