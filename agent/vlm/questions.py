@@ -22,6 +22,7 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from conservator.agent.prompts import prompt_text
 from conservator.agent.vlm.answers import ConditionAnswer, RefineAnswer, VerdictAnswer, plain_text
 from conservator.policies.review import sources, strongest, treatable
+from conservator.policies.strength import moved
 from conservator.restorers.degradations.vocabulary import (
     PARAMETERS,
     ConditionReport,
@@ -29,7 +30,7 @@ from conservator.restorers.degradations.vocabulary import (
     Kind,
     Level,
 )
-from conservator.restorers.prompts.amounts import written
+from conservator.restorers.prompts.amounts import rounded, written
 from conservator.restorers.prompts.mofe import QUESTION as MOFE_QUESTION
 from conservator.tools.look import Crop, Pixels, crops, overview
 from conservator.tools.restore import arguments_schema, describe
@@ -60,7 +61,7 @@ __all__ = [
 ]
 
 _QUOTED: Final = 200
-_UNLIMITED: Final[Mapping[Kind, float | None]] = dict.fromkeys(Kind)
+_ANY: Final[Mapping[Kind, Mapping[str, Any]]] = {kind: {} for kind in Kind}
 _ATTEMPTS: Final = 4
 
 
@@ -73,18 +74,23 @@ class Views:
         crop_side: side of the crops at native resolution, px.
         crops: how many of them.
         pair_crops: how many pairs of them for a verdict.
+        steps: on the severity scale from what was measured, among which the strengths of a plan are chosen; without any, a number within
+            the policy's limits is written. Models of a few million parameters do not repeat numbers.
     """
 
     overview_side: int
     crop_side: int
     crops: int
     pair_crops: int
+    steps: tuple[float, ...] = ()
 
 
 FULL_VIEWS: Final = Views(overview_side=768, crop_side=224, crops=4, pair_crops=2)
 """For models of billions of parameters."""
 
-COMPACT_VIEWS: Final = Views(overview_side=128, crop_side=128, crops=4, pair_crops=2)
+COMPACT_VIEWS: Final = Views(
+    overview_side=128, crop_side=128, crops=4, pair_crops=2, steps=(-0.15, 0.0, 0.15)
+)
 """For the embedded model."""
 
 
@@ -156,11 +162,11 @@ def plan_question(
     if best is not None and best.measurement is not None:
         text.append(f"After {best.id}: {_lines(best.measurement.findings)}")
     text += [f"Best so far: {situation.best}", prompt_text("plan")]
-    limits = {
-        kind: None if finding is None else strongest(kind, finding.value)
+    strengths = {
+        kind: {} if finding is None else _strengths(finding, views.steps)
         for kind, finding in treatable(situation).items()
     }
-    tools = tuple(tool_spec(card, limits, sources(situation)) for card in cards.values())
+    tools = tuple(tool_spec(card, strengths, sources(situation)) for card in cards.values())
     return Question("plan", _messages(_pictures(pixels, views), text), tools=tools)
 
 
@@ -239,21 +245,21 @@ def ladder() -> str:
 
 def tool_spec(
     card: RestorerCard,
-    limits: Mapping[Kind, float | None] = _UNLIMITED,
+    strengths: Mapping[Kind, Mapping[str, Any]] = _ANY,
     sources: Sequence[str] = (),
 ) -> dict[str, Any]:
     """A restorer as a function specification in OpenAI's form, so narrow that what it allows is allowed.
 
     Args:
         card: of the restorer.
-        limits: kinds that may be named -> the most that may be asked for, None for what makes sense at all.
+        strengths: kinds that may be named -> what their property in the schema has in place of the kind's own bounds.
         sources: nodes that a call may start from; any text without.
     """
     fields = _properties(arguments_schema(card))
     properties = {
-        kind.value: _limited(kind, _bare(fields[kind.value]), limits[kind])
+        kind.value: {**_bare(fields[kind.value]), **strengths[kind]}
         for kind in Kind
-        if kind in limits and kind.value in fields
+        if kind in strengths and kind.value in fields
     }
     properties |= {name: _bare(fields[name]) for name in ("source", "blend", "semantic")}
     if sources:
@@ -263,11 +269,14 @@ def tool_spec(
     return {"type": "function", "function": function}
 
 
-def _limited(kind: Kind, field: dict[str, Any], limit: float | None) -> dict[str, Any]:
-    if limit is None:
-        return field
+def _strengths(finding: Finding, steps: Sequence[float]) -> dict[str, Any]:
+    """What may be asked for a finding: one of the steps around it, or anything up to the policy's limit."""
+    kind, measured = finding.kind, finding.value
+    if steps:
+        chosen = (rounded(kind, moved(kind, measured, step)) for step in steps)
+        return {"enum": list(dict.fromkeys(chosen))}
     first, *_, last = PARAMETERS[kind].anchors
-    return {**field, ("maximum" if last > first else "minimum"): limit}
+    return {("maximum" if last > first else "minimum"): strongest(kind, measured)}
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from conservator.agent.vlm.questions import Question, Views
+from conservator.agent.vlm.questions import COMPACT_VIEWS, Question
 from conservator.restorers.degradations.vocabulary import (
     ConditionReport,
     Finding,
@@ -34,8 +34,8 @@ __all__ = [
     "scene_of",
 ]
 
-VIEWS: Final = Views(overview_side=128, crop_side=128, crops=4, pair_crops=2)
-"""The pictures that the embedded model was trained on."""
+VIEWS: Final = COMPACT_VIEWS
+"""The pictures that the embedded model is trained on."""
 
 UNKNOWN: Final = 0.8
 """Confidence written where nothing was measured; training puts what the tower says in its place."""

@@ -41,6 +41,7 @@ from conservator.restorers.degradations.vocabulary import (
     Finding,
     Kind,
     Level,
+    severity_of,
     value_at,
 )
 from conservator.restorers.prompts.amounts import rounded
@@ -162,11 +163,23 @@ def _teachable(calls: Sequence[ToolCall], situation: Situation) -> list[ToolCall
 def _written(call: ToolCall, question: Question) -> str:
     """A tool call as hermes models write it, its arguments in the order of the schema: grammars insist on it."""
     tool = next(t["function"] for t in question.tools if t["function"]["name"] == call.restorer)
-    given: dict[str, Any] = {k.value: rounded(k, v) for k, v in call.prompt.degradations.items()}
+    properties = tool["parameters"]["properties"]
+    given: dict[str, Any] = {
+        kind.value: _nearest(kind, strength, properties[kind.value].get("enum", ()))
+        for kind, strength in call.prompt.degradations.items()
+    }
     if call.source != ORIGINAL:
         given["source"] = call.source
-    arguments = {name: given[name] for name in tool["parameters"]["properties"] if name in given}
+    arguments = {name: given[name] for name in properties if name in given}
     return f'<tool_call>\n{{"name": "{call.restorer}", "arguments": {compact(arguments)}}}\n</tool_call>'
+
+
+def _nearest(kind: Kind, strength: float, choices: Sequence[float]) -> float:
+    """The choice that is nearest on the severity scale; where there are none, the strength with the digits that carry meaning."""
+    if not choices:
+        return rounded(kind, strength)
+    severity = severity_of(kind, strength)
+    return min(choices, key=lambda choice: abs(severity_of(kind, choice) - severity))
 
 
 def _situation(report: ConditionReport, rng: random.Random) -> Situation:

@@ -56,8 +56,10 @@ def test_the_first_step_says_the_truth_as_far_as_the_readings_name_it() -> None:
     dialogue = first_step(measured, random.Random(3), measured=True)
     assert dialogue is not None
     assert "noise medium sigma 18.0 (0.90)" in text_of(dialogue)
-    for _, given in calls_of(dialogue):
-        assert given["noise"] == 25.0
+    tools = {t["function"]["name"]: t["function"]["parameters"] for t in dialogue.question.tools}
+    for name, given in calls_of(dialogue):
+        less, same, more = tools[name]["properties"]["noise"]["enum"]
+        assert less < same == 18.0 < given["noise"] == more
         assert "haze" not in given
     nearly = found.model_copy(update={"value": 24.0})
     shown = Case(GREY, GREY, {Kind.NOISE: 25.0}, ConditionReport(findings=(nearly,)))

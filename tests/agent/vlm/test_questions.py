@@ -1,6 +1,7 @@
 """The questions: short, complete, with the pictures a model wants, and nothing in them that poses as something else."""
 
 import hashlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from conservator.agent.vlm.questions import (
     COMPACT_VIEWS,
     FULL_VIEWS,
     Question,
+    Views,
     condition_question,
     guide_question,
     ladder,
@@ -141,14 +143,14 @@ def test_views_of_a_photo_and_of_a_pair() -> None:
 
 def test_tools_have_the_bounds_of_the_schema_and_only_the_kinds_at_hand() -> None:
     card = catalog.card("llmra")
-    spec = tool_spec(card, {Kind.JPEG: None, Kind.NOISE: None})["function"]
+    spec = tool_spec(card, {Kind.JPEG: {}, Kind.NOISE: {}})["function"]
     properties = spec["parameters"]["properties"]
     assert list(properties) == ["noise", "jpeg", "source", "blend", "semantic"]
     low, high = DOMAINS[Kind.JPEG]
     assert (properties["jpeg"]["minimum"], properties["jpeg"]["maximum"]) == (low, high)
     assert properties["jpeg"]["type"] == "number"
     assert spec["parameters"]["additionalProperties"] is False
-    only = tool_spec(catalog.card("classical-nlm"), {Kind.JPEG: None})["function"]["parameters"]
+    only = tool_spec(catalog.card("classical-nlm"), {Kind.JPEG: {}})["function"]["parameters"]
     assert "noise" not in only["properties"]
 
 
@@ -160,8 +162,13 @@ def test_what_a_tool_allows_the_policy_allows() -> None:
     )  # fmt: skip
     state = situation(report)
     cards = {"llmra": catalog.card("llmra")}
-    (spec,) = plan_question(state, PHOTO, COMPACT_VIEWS, cards).tools
-    properties = spec["function"]["parameters"]["properties"]
+
+    def offered_with(views: Views) -> dict[str, Any]:
+        (spec,) = plan_question(state, PHOTO, views, cards).tools
+        properties: dict[str, Any] = spec["function"]["parameters"]["properties"]
+        return properties
+
+    properties = offered_with(FULL_VIEWS)
     assert properties["source"]["enum"] == ["original"]
     assert properties["noise"]["minimum"] == 0
     assert properties["jpeg"]["maximum"] == 100
@@ -173,6 +180,11 @@ def test_what_a_tool_allows_the_policy_allows() -> None:
     for kind, step in ((Kind.NOISE, 0.2), (Kind.JPEG, -1)):
         over = RestorationPrompt(degradations={kind: ends[kind] + step})
         assert "far beyond" in review(ToolCall(restorer="llmra", prompt=over), state)
+    # A small model chooses: less, as measured, more.
+    few = offered_with(COMPACT_VIEWS)
+    less, same, more = few["noise"]["enum"]
+    assert (same, few["jpeg"]["enum"][1]) == (found[Kind.NOISE], found[Kind.JPEG])
+    assert less < same < more <= ends[Kind.NOISE]
 
 
 def test_foreign_words_stay_words() -> None:
