@@ -273,8 +273,9 @@ def _strengths(finding: Finding, steps: Sequence[float]) -> dict[str, Any]:
     """What may be asked for a finding: one of the steps around it, or anything up to the policy's limit."""
     kind, measured = finding.kind, finding.value
     if steps:
-        chosen = (rounded(kind, moved(kind, measured, step)) for step in steps)
-        return {"enum": list(dict.fromkeys(chosen))}
+        chosen = dict.fromkeys(rounded(kind, moved(kind, measured, step)) for step in steps)
+        # Grammars write whole numbers without a point.
+        return {"enum": [int(x) if x.is_integer() else x for x in chosen]}
     first, *_, last = PARAMETERS[kind].anchors
     return {("maximum" if last > first else "minimum"): strongest(kind, measured)}
 
