@@ -89,12 +89,14 @@ def chosen(
             tried.append(_Tried(call, tuple(then), estimate_gain(before, made)))
     if not tried:
         return tuple(calls), count
-    # The estimate errs by more than a decibel; what measured best over many photos yields to a clear difference only.
+    # The estimate errs by more than a decibel; what measured best over many photos yields to a clear difference only. Of the same treatment at
+    # other strengths it errs alike.
     lead, margin = situation.preferences.lead, situation.preset.rival_margin
 
     def merit(one: _Tried) -> float:
         led = one.call.restorer == lead and one.call.decided_by != "vlm"
-        return one.gain.psnr + (margin if led or one.call == rivals[0] else 0.0)
+        favoured = led or one.call.same_treatment(rivals[0])
+        return one.gain.psnr + (margin if favoured else 0.0)
 
     tried.sort(key=merit, reverse=True)
     first, *others = tried

@@ -78,8 +78,8 @@ def strongest(kind: Kind, measured: float) -> float:
     most = severity_of(kind, measured) + _FAR
     if most < 1:
         return rounded(kind, value_at(kind, most))
-    last = PARAMETERS[kind].anchors[-1]
-    return max(last, measured) if _rises(kind) else min(last, measured)
+    ends = (PARAMETERS[kind].anchors[-1], measured, rounded(kind, measured))
+    return max(ends) if _rises(kind) else min(ends)
 
 
 def review(call: ToolCall, situation: Situation) -> str:

@@ -10,7 +10,7 @@ The pictures are an overview for the scene and crops at native resolution for th
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from io import BytesIO
@@ -22,6 +22,8 @@ from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 from conservator.agent.prompts import prompt_text
 from conservator.agent.vlm.answers import ConditionAnswer, RefineAnswer, VerdictAnswer, plain_text
 from conservator.policies.review import sources, strongest, treatable
+from conservator.policies.situation import measured as measured_on
+from conservator.policies.situation import untreated
 from conservator.policies.strength import moved
 from conservator.restorers.degradations.vocabulary import (
     PARAMETERS,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from pydantic import BaseModel
 
+    from conservator.policies.attempt import Attempt
     from conservator.policies.situation import Situation
     from conservator.restorers.card import RestorerCard
     from conservator.restorers.prompts.model import RestorationPrompt
@@ -74,8 +77,9 @@ class Views:
         crop_side: side of the crops at native resolution, px.
         crops: how many of them.
         pair_crops: how many pairs of them for a verdict.
-        steps: on the severity scale from what was measured, among which the strengths of a plan are chosen; without any, a number within
-            the policy's limits is written. Models of a few million parameters do not repeat numbers.
+        steps: on the severity scale from what was measured, among which the strengths of a plan are chosen, for everything that is due; without
+            any, a number within the policy's limits is written, and kinds are chosen, too. Models of a few million parameters do not repeat
+            numbers, and forget.
     """
 
     overview_side: int
@@ -163,10 +167,11 @@ def plan_question(
         text.append(f"After {best.id}: {_lines(best.measurement.findings)}")
     text += [f"Best so far: {situation.best}", prompt_text("plan")]
     strengths = {
-        kind: {} if finding is None else _strengths(finding, views.steps)
+        kind: {} if finding is None else _strengths(finding, views.steps, best)
         for kind, finding in treatable(situation).items()
     }
-    tools = tuple(tool_spec(card, strengths, sources(situation)) for card in cards.values())
+    due = [f.kind for f in untreated(situation, situation.todo())] if views.steps else []
+    tools = tuple(tool_spec(card, strengths, sources(situation), due) for card in cards.values())
     return Question("plan", _messages(_pictures(pixels, views), text), tools=tools)
 
 
@@ -247,6 +252,7 @@ def tool_spec(
     card: RestorerCard,
     strengths: Mapping[Kind, Mapping[str, Any]] = _ANY,
     sources: Sequence[str] = (),
+    due: Collection[Kind] = (),
 ) -> dict[str, Any]:
     """A restorer as a function specification in OpenAI's form, so narrow that what it allows is allowed.
 
@@ -254,6 +260,7 @@ def tool_spec(
         card: of the restorer.
         strengths: kinds that may be named -> what their property in the schema has in place of the kind's own bounds.
         sources: nodes that a call may start from; any text without.
+        due: kinds that must be named where the restorer treats them.
     """
     fields = _properties(arguments_schema(card))
     properties = {
@@ -265,19 +272,27 @@ def tool_spec(
     if sources:
         properties["source"] |= {"enum": list(sources)}
     parameters = {"type": "object", "properties": properties, "additionalProperties": False}
+    if needed := [kind.value for kind in Kind if kind in due and kind.value in properties]:
+        parameters["required"] = needed
     function = {"name": card.name, "description": describe(card), "parameters": parameters}
     return {"type": "function", "function": function}
 
 
-def _strengths(finding: Finding, steps: Sequence[float]) -> dict[str, Any]:
-    """What may be asked for a finding: one of the steps around it, or anything up to the policy's limit."""
+def _strengths(finding: Finding, steps: Sequence[float], best: Attempt | None) -> dict[str, Any]:
+    """What may be asked for a finding: one of the steps around it, or anything up to the policy's limit.
+
+    What was treated and is still there is stepped up from the strength that was too weak.
+    """
     kind, measured = finding.kind, finding.value
-    if steps:
-        chosen = dict.fromkeys(rounded(kind, moved(kind, measured, step)) for step in steps)
-        # Grammars write whole numbers without a point.
-        return {"enum": [int(x) if x.is_integer() else x for x in chosen]}
-    first, *_, last = PARAMETERS[kind].anchors
-    return {("maximum" if last > first else "minimum"): strongest(kind, measured)}
+    if not steps:
+        first, *_, last = PARAMETERS[kind].anchors
+        return {("maximum" if last > first else "minimum"): strongest(kind, measured)}
+    left = None if best is None else measured_on(best, kind)
+    if best is not None and kind in best.treated and left is not None and left.level > Level.LOW:
+        steps, measured = [step for step in steps if step > 0], best.treated[kind]
+    chosen = dict.fromkeys(rounded(kind, moved(kind, measured, step)) for step in steps)
+    # Grammars write whole numbers without a point.
+    return {"enum": [int(x) if x.is_integer() else x for x in chosen]}
 
 
 @cache

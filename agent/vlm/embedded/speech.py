@@ -49,8 +49,7 @@ WEIGHTS: Mapping[str, float] = {
 
 _IMAGE = SPECIAL.index("<|image_pad|>")
 _READING = 0.3
-"""Share of the time that begins with conversations without pictures. Looking features up in pictures and numbers in a text at once, the model
-learnt neither to repeat a number in 1850 steps; see MODEL_CARD.md."""
+"""Share of the time that begins with conversations without pictures: what a reading says is easier to hear alone."""
 _BLUR = 0.03
 """Noise on the tower's features, of their own size: a picture that comes again is not quite the same."""
 

@@ -29,7 +29,8 @@ from conservator.agent.vlm.questions import (
     tool_spec,
     verdict_question,
 )
-from conservator.policies.attempt import ToolCall
+from conservator.policies.acceptance import Measurement, Verdict
+from conservator.policies.attempt import Attempt, ToolCall
 from conservator.policies.preferences import load_preferences
 from conservator.policies.preset import load_preset
 from conservator.policies.review import offered, review
@@ -185,6 +186,44 @@ def test_what_a_tool_allows_the_policy_allows() -> None:
     less, same, more = few["noise"]["enum"]
     assert (same, few["jpeg"]["enum"][1]) == (found[Kind.NOISE], found[Kind.JPEG])
     assert less < same < more <= ends[Kind.NOISE]
+
+
+def test_a_small_model_names_what_is_due_and_asks_for_more_of_what_is_left() -> None:
+    noise, jpeg = (
+        Finding(kind=k, value=v, confidence=0.9, source="instrument")
+        for k, v in ((Kind.NOISE, 15.0), (Kind.JPEG, 20.0))
+    )
+    state = situation(ConditionReport(findings=(noise, jpeg)))
+    cards = {name: catalog.card(name) for name in ("llmra", "classical-deblock")}
+
+    def parameters(state: Situation, views: Views = COMPACT_VIEWS) -> dict[str, dict[str, Any]]:
+        tools = plan_question(state, PHOTO, views, cards).tools
+        return {t["function"]["name"]: t["function"]["parameters"] for t in tools}
+
+    first = parameters(state)
+    assert first["llmra"]["required"] == ["noise", "jpeg"]
+    assert first["classical-deblock"]["required"] == ["jpeg"]
+    assert "required" not in parameters(state, FULL_VIEWS)["llmra"]
+    call = ToolCall(
+        restorer="llmra",
+        prompt=RestorationPrompt(degradations={Kind.NOISE: 15.0, Kind.JPEG: 20.0}),
+    )
+    gone = noise.model_copy(update={"value": 0.0})
+    attempt = Attempt(
+        id="a1",
+        call=call,
+        status="judged",
+        treated=call.prompt.degradations,
+        measurement=Measurement(findings=(gone, jpeg)),
+        verdict=Verdict(accepted=True, checks=(), gain=1.0),
+    )
+    later = parameters(state.model_copy(update={"attempts": (attempt,), "best": "a1"}))
+    properties = later["llmra"]["properties"]
+    assert properties["source"]["enum"] == ["original", "a1"]
+    assert "required" not in later["llmra"]
+    assert 15 in properties["noise"]["enum"]
+    (stronger,) = properties["jpeg"]["enum"]
+    assert stronger < 20
 
 
 def test_foreign_words_stay_words() -> None:
