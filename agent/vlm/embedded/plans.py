@@ -32,7 +32,6 @@ from conservator.policies.preferences import load_preferences
 from conservator.policies.preset import load_preset
 from conservator.policies.review import offered, review
 from conservator.policies.situation import UNCOVERS, Situation
-from conservator.policies.strength import shifted
 from conservator.policies.targets import KindTarget
 from conservator.restorers import catalog
 from conservator.restorers.degradations.vocabulary import (
@@ -57,7 +56,6 @@ _CALLS: Final = 2
 """Candidates in an answer; the policy adds its own."""
 _LEAST: Final = 0.14
 """Severity of what is just low."""
-_WEAKER: Final = -0.2
 
 _Outcome = Literal["accepted", "weak", "strong"]
 
@@ -103,10 +101,6 @@ def later_step(case: Case, rng: random.Random, *, pixels: Pixels = BLANK) -> Dia
         call = rng.choice(calls)
         outcome: _Outcome = rng.choices(("accepted", "weak", "strong"), (0.7, 0.12, 0.18))[0]
         situation = _after(situation, call, f"a{number}", outcome, rng)
-    last = situation.attempts[-1]
-    if last.verdict is not None and last.verdict.fault == "strong":
-        prompt = shifted(last.call.prompt, last.call.kinds, _WEAKER)
-        return _dialogue(situation, [last.call.model_copy(update={"prompt": prompt})], pixels)
     return _dialogue(situation, plan(situation).calls, pixels)
 
 

@@ -70,7 +70,7 @@ def test_the_first_step_says_the_truth_as_far_as_the_readings_name_it() -> None:
     assert first_step(clean, random.Random(0), measured=True) is None
 
 
-def test_later_steps_go_on_from_what_was_accepted_and_ask_for_less_of_what_was_too_strong(
+def test_later_steps_go_on_from_what_was_accepted(
     later: list[Dialogue],
 ) -> None:
     seen: Counter[str] = Counter()
@@ -79,16 +79,10 @@ def test_later_steps_go_on_from_what_was_accepted_and_ask_for_less_of_what_was_t
         best = re.search(r"Best so far: (\S+)", text)
         assert best is not None
         last = re.findall(r"^(a\d): (\S+?)\((.*?)\) on (\S+): (accepted|refused): \"(.*)\"$", text, re.M)[-1]  # fmt: skip
-        (name, given), *_ = calls_of(dialogue)
+        (_, given), *_ = calls_of(dialogue)
         source = given.get("source", "original")
         seen[f"{last[4]} {'on it' if source == best[1] != 'original' else source}"] += 1
         assert source in {"original", best[1]}
-        harm = ("rose from", "limit")
-        if last[4] == "refused" and any(word in last[5] for word in harm):
-            assert (name, source) == (last[1], last[3])
-            told = re.search(r"noise=([\d.]+)", last[2])
-            if told and "noise" in given:
-                assert float(str(given["noise"])) < float(told[1])
     assert seen["accepted on it"] > 10
     assert seen["refused original"] > 5
     assert seen["accepted original"] > 2, "what is left is redone from the original"
