@@ -1,8 +1,8 @@
 """Trying a step's candidates on a piece of the photo, so that only the most promising one is made in full.
 
 The piece is at native resolution, from the middle: damage is nearly everywhere alike, and a tool takes a fraction of its time there. A candidate
-that leaves some of what was found is tried with the steps that would follow it. What the gain network expects chooses; what is chosen is made,
-measured and judged in full like any other candidate.
+that leaves some of what was found is tried with the steps that would follow it. What the gain network expects chooses, first among the candidates,
+then among other strengths of the chosen one; that is made, measured and judged in full like any other candidate.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from conservator.agent.context import CancelSignal, ToolBench
 from conservator.agent.saving import artifact_samples
 from conservator.agent.sessions import unit_range
 from conservator.policies.planner import followers
+from conservator.policies.strength import shifted
 from conservator.restorers.errors import CancelledError, ConservatorError
 from conservator.tools.gain import LEAST_SIDE, Gain, estimate_gain
 
@@ -70,25 +71,16 @@ def chosen(
     rivals = [call for call in calls if call.calls_tool]
     if len(rivals) < 2 or min(context.picture.pixels.shape[:2]) < LEAST_SIDE:
         return tuple(calls), 0
-    tried: list[_Tried] = []
-    failed: list[ToolCall] = []
-    count = 0
+    trial = _Trial(situation, state, context)
+    tried, failed = [], []
     for call in rivals:
-        before = _piece(context.pixels(state["attempts"], call.source))
-        made, count = _made(call, before, state, context), count + 1
-        if made is None or made.shape != before.shape:
+        one = trial.of(call)
+        if one is None:
             failed.append(call)
-            continue
-        then: list[ToolCall] = []
-        for step in followers(situation, call):
-            after, count = _made(step, made, state, context), count + 1
-            if after is not None and after.shape == before.shape:
-                made = after
-                then.append(step)
-        with context.timed("metrics"):
-            tried.append(_Tried(call, tuple(then), estimate_gain(before, made)))
+        else:
+            tried.append(one)
     if not tried:
-        return tuple(calls), count
+        return tuple(calls), trial.count
     # The estimate errs by more than a decibel; what measured best over many photos yields to a clear difference only. Of the same treatment at
     # other strengths it errs alike.
     lead, margin = situation.preferences.lead, situation.preset.rival_margin
@@ -99,11 +91,53 @@ def chosen(
         return one.gain.psnr + (margin if favoured else 0.0)
 
     tried.sort(key=merit, reverse=True)
-    first, *others = tried
+    doses = [one for call in _doses(tried[0].call, situation) if (one := trial.of(call))]
+    first = max((tried[0], *doses), key=lambda one: one.gain.psnr)
+    others = [one for one in (*tried, *doses) if one is not first]
     words = f"{first} dB expected on a piece" + "".join(f"; {other}" for other in others)
     best = first.call.model_copy(update={"trial": words})
     blends = (call for call in calls if not call.calls_tool)
-    return (best, *blends, *failed), count
+    return (best, *blends, *failed), trial.count
+
+
+def _doses(call: ToolCall, situation: Situation) -> list[ToolCall]:
+    """The same call at other strengths, as far as its restorer hears them and the user has not set them."""
+    kinds = [kind for kind in call.kinds if kind not in situation.settled]
+    card = situation.cards.get(call.restorer)
+    if card is None or not card.understands_strength:
+        return []
+    prompts = [shifted(call.prompt, kinds, step) for step in situation.preset.trial_steps]
+    return [call.model_copy(update={"prompt": p}) for p in prompts if p != call.prompt]
+
+
+@dataclass
+class _Trial:
+    """Makes candidates on the piece, with the steps that would follow them; counts the calls."""
+
+    situation: Situation
+    state: RunState
+    context: RunContext
+    count: int = 0
+
+    def of(self, call: ToolCall) -> _Tried | None:
+        """What comes of a candidate; None where it fails or changes the size."""
+        before = _piece(self.context.pixels(self.state["attempts"], call.source))
+        made = self._made(call, before)
+        if made is None:
+            return None
+        then: list[ToolCall] = []
+        for step in followers(self.situation, call):
+            after = self._made(step, made)
+            if after is not None:
+                made = after
+                then.append(step)
+        with self.context.timed("metrics"):
+            return _Tried(call, tuple(then), estimate_gain(before, made))
+
+    def _made(self, call: ToolCall, piece: Pixels) -> Pixels | None:
+        self.count += 1
+        made = _made(call, piece, self.state, self.context)
+        return made if made is not None and made.shape == piece.shape else None
 
 
 def _made(call: ToolCall, piece: Pixels, state: RunState, context: RunContext) -> Pixels | None:

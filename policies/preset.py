@@ -143,6 +143,7 @@ class Preset(_Data):
         max_attempts: candidates judged in a run at most, blends included, failed tools not.
         candidates: rivals for one step; they are tried on a piece of the photo, and the most promising one is made.
         rival_margin: dB by which a rival must be expected to gain more than the first choice and the lead.
+        trial_steps: on the severity scale from the strengths of the most promising rival, at which it is tried on the piece as well.
         experience: which learned experience orders the rivals: `none`, `auto` (the shipped one and the user's own), or a file.
         experience_margin: dB by which it must expect more of another than of the planner's first choice to put it first.
         experience_doubt: standard errors by which a rival's expected gain is raised before it is found too low for a trial.
@@ -187,6 +188,7 @@ class Preset(_Data):
     max_attempts: int = Field(ge=0)
     candidates: int = Field(default=1, ge=1)
     rival_margin: float = Field(default=1.5, ge=0)
+    trial_steps: tuple[float, ...] = ()
     experience: str = "none"
     experience_margin: float = Field(default=0.3, ge=0)
     experience_doubt: float = Field(default=1.0, ge=0)

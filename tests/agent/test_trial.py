@@ -7,7 +7,12 @@ from skimage import data
 from conservator import restore
 from conservator.agent import trial
 from conservator.policies.attempt import ToolCall
+from conservator.policies.preferences import load_preferences
 from conservator.policies.preset import Preset, load_preset
+from conservator.policies.situation import Situation
+from conservator.restorers import catalog
+from conservator.restorers.degradations.vocabulary import ConditionReport, Finding, Kind
+from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.tools.gain import Gain
 
 NOISY = np.clip(
@@ -23,8 +28,9 @@ def shipped_preferences(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CONSERVATOR_PREFERENCES")
 
 
-def rivals(count: int) -> Preset:
-    return load_preset("balanced").model_copy(update={"candidates": count})
+def rivals(count: int, *steps: float) -> Preset:
+    changed = {"candidates": count, "trial_steps": steps}
+    return load_preset("balanced").model_copy(update=changed)
 
 
 def expecting(monkeypatch: pytest.MonkeyPatch, *gains: float) -> list[tuple[int, ...]]:
@@ -61,6 +67,45 @@ def test_the_first_choice_yields_to_a_clear_difference_only(
     expecting(monkeypatch, 3.0, 4.6)
     (clear,) = restore(NOISY, policy=rivals(2), max_tools=1).attempts
     assert (near.call.restorer, clear.call.restorer) == ("llmra", "mofe-ir")
+
+
+def test_the_most_promising_rival_is_tried_at_other_strengths(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expecting(monkeypatch, 3.0, 2.0, 2.9, 3.4)
+    result = restore(NOISY, policy=rivals(2, -0.15, 0.15), max_tools=1)
+    (attempt,) = result.attempts
+    measured = result.before.finding(Kind.NOISE)
+    assert measured is not None
+    assert attempt.call.restorer == "llmra"
+    assert attempt.call.prompt.degradations[Kind.NOISE] > 1.2 * measured.value
+    assert attempt.call.trial.startswith(f"{attempt.call.words} +3.4 dB")
+    assert result.spent.trials == 4
+    # No better at other strengths: as it was.
+    expecting(monkeypatch, 3.0, 2.0, 2.9, 2.8)
+    (attempt,) = restore(NOISY, policy=rivals(2, -0.15, 0.15), max_tools=1).attempts
+    assert attempt.call.prompt.degradations[Kind.NOISE] == pytest.approx(measured.value, abs=0.05)
+
+
+def test_strengths_that_nobody_hears_or_that_the_user_has_set_are_not_searched() -> None:
+    preset = rivals(2, -0.15, 0.15)
+    report = ConditionReport(
+        findings=(Finding(kind=Kind.NOISE, value=25, confidence=0.9, source="instrument"),)
+    )
+    situation = Situation(
+        report=report, preset=preset, preferences=load_preferences(), cards=catalog.cards()
+    )
+
+    def doses(restorer: str, **changed: object) -> list[float]:
+        prompt = RestorationPrompt(degradations={Kind.NOISE: 25.0})
+        call = ToolCall(restorer=restorer, prompt=prompt)
+        found = trial._doses(call, situation.model_copy(update=changed))
+        return [dose.prompt.degradations[Kind.NOISE] for dose in found]
+
+    less, more = doses("llmra")
+    assert less < 25 < more
+    assert doses("llmra", settled=frozenset({Kind.NOISE})) == []
+    assert doses("lm4lv") == []
 
 
 def test_without_rivals_nothing_is_tried() -> None:
