@@ -82,7 +82,7 @@ class SeenDegradation(_Answer):
 
 
 class ConditionAnswer(_Answer):
-    """What the photo shows, and its degradations: only those that are there, each kind once."""
+    """What the photo shows, and its degradations: only those that are there, each kind once; what is said twice alike is heard once."""
 
     scene: str = Field(max_length=120)
     degradations: list[SeenDegradation] = Field(max_length=len(Kind))
@@ -90,8 +90,11 @@ class ConditionAnswer(_Answer):
     @field_validator("degradations")
     @classmethod
     def _once(cls, value: list[SeenDegradation]) -> list[SeenDegradation]:
-        _each_once([seen.kind for seen in value])
-        return value
+        said: dict[tuple[Kind, str], SeenDegradation] = {}
+        for seen in value:
+            said.setdefault((seen.kind, seen.level), seen)
+        _each_once([kind for kind, _ in said])
+        return list(said.values())
 
     _plain_scene = field_validator("scene")(plain_text)
 

@@ -250,10 +250,16 @@ def test_levels_and_values_that_disagree() -> None:
 NOISE = {"kind": "noise", "level": "low", "value": 4, "confidence": 1}
 
 
+def test_what_is_said_twice_alike_is_heard_once() -> None:
+    """A small model repeats itself; that contradicts nothing."""
+    twice = ConditionAnswer.model_validate({"scene": "", "degradations": [NOISE, NOISE]})
+    assert [f.kind for f in twice.findings()] == [Kind.NOISE]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"scene": "", "degradations": [NOISE, NOISE]},
+        {"scene": "", "degradations": [NOISE, {**NOISE, "level": "high"}]},
         {"scene": "", "degradations": [{**NOISE, "value": float("nan")}]},
         {"scene": "", "degradations": [{**NOISE, "value": 256}]},
         {"scene": "", "degradations": [{**NOISE, "kind": "jpeg", "value": 0}]},
