@@ -8,13 +8,14 @@ then among other strengths of the chosen one; that is made, measured and judged 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from conservator.agent.calling import called, names_the_device
 from conservator.agent.context import CancelSignal, ToolBench
 from conservator.agent.saving import artifact_samples
 from conservator.agent.sessions import unit_range
+from conservator.policies.attempt import ORIGINAL
 from conservator.policies.planner import followers
 from conservator.policies.strength import shifted
 from conservator.restorers.errors import CancelledError, ConservatorError
@@ -71,7 +72,7 @@ def chosen(
     rivals = [call for call in calls if call.calls_tool]
     if len(rivals) < 2 or min(context.picture.pixels.shape[:2]) < LEAST_SIDE:
         return tuple(calls), 0
-    trial = _Trial(situation, state, context)
+    trial = _Trial(situation, state, context, _start(rivals))
     tried, failed = [], []
     for call in rivals:
         one = trial.of(call)
@@ -100,6 +101,12 @@ def chosen(
     return (best, *blends, *failed), trial.count
 
 
+def _start(rivals: Sequence[ToolCall]) -> str:
+    """The node over which gains are counted: the one that all rivals start from, else the original, or they could not be compared."""
+    nodes = {call.source for call in rivals}
+    return nodes.pop() if len(nodes) == 1 else ORIGINAL
+
+
 def _doses(call: ToolCall, situation: Situation) -> list[ToolCall]:
     """The same call at other strengths, as far as its restorer hears them and the user has not set them."""
     kinds = [kind for kind in call.kinds if kind not in situation.settled]
@@ -112,17 +119,18 @@ def _doses(call: ToolCall, situation: Situation) -> list[ToolCall]:
 
 @dataclass
 class _Trial:
-    """Makes candidates on the piece, with the steps that would follow them; counts the calls."""
+    """Makes candidates on the piece, with the steps that would follow them; counts the calls, and gains from the node `start` on."""
 
     situation: Situation
     state: RunState
     context: RunContext
+    start: str
     count: int = 0
+    pieces: dict[str, Pixels] = field(default_factory=dict)
 
     def of(self, call: ToolCall) -> _Tried | None:
         """What comes of a candidate; None where it fails or changes the size."""
-        before = _piece(self.context.pixels(self.state["attempts"], call.source))
-        made = self._made(call, before)
+        made = self._made(call, self._at(call.source))
         if made is None:
             return None
         then: list[ToolCall] = []
@@ -132,7 +140,13 @@ class _Trial:
                 made = after
                 then.append(step)
         with self.context.timed("metrics"):
-            return _Tried(call, tuple(then), estimate_gain(before, made))
+            return _Tried(call, tuple(then), estimate_gain(self._at(self.start), made))
+
+    def _at(self, node: str) -> Pixels:
+        """The piece of a node; a large photo takes a while to decode."""
+        if node not in self.pieces:
+            self.pieces[node] = _piece(self.context.pixels(self.state["attempts"], node))
+        return self.pieces[node]
 
     def _made(self, call: ToolCall, piece: Pixels) -> Pixels | None:
         self.count += 1

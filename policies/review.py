@@ -79,7 +79,7 @@ def strongest(kind: Kind, measured: float) -> float:
     if most < 1:
         return rounded(kind, value_at(kind, most))
     ends = (PARAMETERS[kind].anchors[-1], measured, rounded(kind, measured))
-    return max(ends) if _rises(kind) else min(ends)
+    return max(ends) if PARAMETERS[kind].rising else min(ends)
 
 
 def review(call: ToolCall, situation: Situation) -> str:
@@ -143,10 +143,4 @@ def _alike(one: ToolCall, other: ToolCall) -> bool:
 
 def _beyond(kind: Kind, strength: float, measured: float) -> bool:
     limit = strongest(kind, measured)
-    return strength > limit if _rises(kind) else strength < limit
-
-
-def _rises(kind: Kind) -> bool:
-    """Whether more of the parameter is worse: of a noise's sigma, not of JPEG's quality."""
-    first, *_, last = PARAMETERS[kind].anchors
-    return last > first
+    return strength > limit if PARAMETERS[kind].rising else strength < limit

@@ -285,8 +285,8 @@ def _strengths(finding: Finding, steps: Sequence[float], best: Attempt | None) -
     """
     kind, measured = finding.kind, finding.value
     if not steps:
-        first, *_, last = PARAMETERS[kind].anchors
-        return {("maximum" if last > first else "minimum"): strongest(kind, measured)}
+        bound = "maximum" if PARAMETERS[kind].rising else "minimum"
+        return {bound: strongest(kind, measured)}
     left = None if best is None else measured_on(best, kind)
     if best is not None and kind in best.treated and left is not None and left.level > Level.LOW:
         steps, measured = [step for step in steps if step > 0], best.treated[kind]

@@ -97,6 +97,11 @@ class Parameter:
         """The value that means "nothing wrong"."""
         return self.anchors[0]
 
+    @property
+    def rising(self) -> bool:
+        """Whether more of it is worse: of a noise's sigma, not of JPEG's quality."""
+        return self.anchors[-1] > self.anchors[0]
+
 
 PARAMETERS: dict[Kind, Parameter] = {
     Kind.NOISE: Parameter("sigma", "standard deviation, of 255", (0, 4, 15, 30, 45)),
@@ -131,7 +136,7 @@ def kind_named(name: str) -> Kind:
 def severity_of(kind: Kind, value: float) -> float:
     """Map a physical parameter to severity in [0, 1]; 0.25 per level, clamped at both ends."""
     anchors = PARAMETERS[kind].anchors
-    rising = anchors[-1] > anchors[0]
+    rising = PARAMETERS[kind].rising
     for i in range(4):
         a, b = anchors[i], anchors[i + 1]
         inside = value <= b if rising else value >= b

@@ -87,6 +87,15 @@ def test_the_most_promising_rival_is_tried_at_other_strengths(
     assert attempt.call.prompt.degradations[Kind.NOISE] == pytest.approx(measured.value, abs=0.05)
 
 
+def test_rivals_from_different_nodes_are_compared_from_the_original_on() -> None:
+    prompt = RestorationPrompt(degradations={Kind.NOISE: 25.0})
+    first, later, other = (
+        ToolCall(restorer="llmra", prompt=prompt, source=node) for node in ("original", "a1", "a1")
+    )
+    assert trial._start([later, other]) == "a1"
+    assert trial._start([later, first]) == "original"
+
+
 def test_strengths_that_nobody_hears_or_that_the_user_has_set_are_not_searched() -> None:
     preset = rivals(2, -0.15, 0.15)
     report = ConditionReport(

@@ -157,7 +157,7 @@ def test_strengths_stay_possible_and_move_the_right_way(
         return
     assert after is not None
     checked(kind, after)
-    rising = PARAMETERS[kind].anchors[-1] > PARAMETERS[kind].anchors[0]
+    rising = PARAMETERS[kind].rising
     assert after >= value - 1e-3 if rising else after <= value + 1e-3
 
 
