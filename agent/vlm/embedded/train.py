@@ -73,12 +73,15 @@ def train(
     Raises:
         UsageError: no images in `data`, or a stage without the one before it.
         WeightsError: a checkpoint or `weights` does not fit.
+        BackendMissingError: `weights` is not there.
     """
     where = choose_device(device)
     bank = CropBank(data)
     if weights is not None:
-        gather(bank, out / "conversations", amounts or Amounts(), seed=seed, say=say)
-        return _again(weights, out, minutes, where, resume=resume, seed=seed, say=say)
+        gathered = partial(
+            gather, bank, out / "conversations", amounts or Amounts(), seed=seed, say=say
+        )
+        return _again(weights, gathered, out, minutes, where, resume=resume, seed=seed, say=say)
     model: Any = build_model(seed)
     width = int(model.config.text_config.hidden_size)
     spent = {s: minutes * (share if stage is None else 1.0) for s, share in SHARES.items()}
@@ -138,6 +141,7 @@ def _write(averaged: Any, *, tokenizer: Any, folder: Path) -> None:
 
 def _again(
     weights: Path,
+    gathered: Callable[[], None],
     out: Path,
     minutes: float,
     where: torch.device,
@@ -150,6 +154,7 @@ def _again(
     with explained(weights, allow_download=False, what="model"):
         _, processor = processor_of(str(weights))
         model, before = (network_of(str(source), where) for source in (weights, MODEL))
+    gathered()
     views, conversations = read(out / "conversations")
     sight = Sight(model.model.visual, int(model.config.text_config.hidden_size)).to(where).eval()
     features = look(sight, views, where)

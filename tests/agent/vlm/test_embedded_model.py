@@ -40,7 +40,7 @@ from conservator.restorers.degradations.vocabulary import (
     Level,
     level_of,
 )
-from conservator.restorers.errors import UsageError
+from conservator.restorers.errors import BackendMissingError, UsageError
 from conservator.restorers.prompts import llmra, mofe
 from conservator.restorers.training.data import CropBank
 
@@ -368,6 +368,12 @@ def test_training_is_resumed_where_it_stopped(bank: CropBank, tmp_path: Path) ->
     more = state["spent_s"] / 60 + 0.01
     assert f"resumed at step {step}" in run(more, resume=True)[0]
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] > step
+
+
+def test_a_model_that_is_not_there_is_said_before_the_work(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(BackendMissingError, match="nowhere"):
+        train(photos, tmp_path, weights=tmp_path / "nowhere")
+    assert not (tmp_path / "conversations").exists()
 
 
 def test_a_stage_says_what_it_needs(photos: Path, tmp_path: Path) -> None:
