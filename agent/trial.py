@@ -96,7 +96,8 @@ def chosen(
     first = max((tried[0], *doses), key=lambda one: one.gain.psnr)
     others = [one for one in (*tried, *doses) if one is not first]
     words = f"{first} dB expected on a piece" + "".join(f"; {other}" for other in others)
-    best = first.call.model_copy(update={"trial": words})
+    worth = first.gain.psnr >= situation.preset.minimal_estimate
+    best = first.call.model_copy(update={"trial": words, "then": first.then if worth else ()})
     blends = (call for call in calls if not call.calls_tool)
     return (best, *blends, *failed), trial.count
 

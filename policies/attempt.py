@@ -36,6 +36,8 @@ class ToolCall(BaseModel):
         replaces: accepted attempt whose place it takes where it is accepted itself, whatever the gain: the user asked for the
             change; "" otherwise.
         trial: what was expected of it and of its rivals on a piece of the photo; "" where it had none.
+        then: steps that were tried on the piece after it, from whatever node, and are expected to be worth it together: where it is refused
+            by itself, they are made on it and judged with it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,6 +53,7 @@ class ToolCall(BaseModel):
     rationale: str = ""
     replaces: str = ""
     trial: str = ""
+    then: tuple[ToolCall, ...] = ()
 
     @property
     def kinds(self) -> tuple[Kind, ...]:

@@ -44,6 +44,7 @@ def _weaker(situation: Situation, last: Attempt, family: Sequence[Attempt]) -> T
         update={
             "blend": share,
             "reuses": whole.id,
+            "then": (),
             "rationale": f"too strong ({reason}): blend {share:.0%} of it with its source",
         }
     )
@@ -64,7 +65,7 @@ def between(situation: Situation) -> ToolCall | None:
     if high - low < _LEAST_SHARE:
         return None
     reason = f"{low:.0%} held, {high:.0%} did not do better: blend {share:.0%}"
-    return best.call.model_copy(update={"blend": share, "rationale": reason})
+    return best.call.model_copy(update={"blend": share, "then": (), "rationale": reason})
 
 
 def _stronger(situation: Situation, last: Attempt, family: Sequence[Attempt]) -> ToolCall | None:
@@ -77,7 +78,7 @@ def _stronger(situation: Situation, last: Attempt, family: Sequence[Attempt]) ->
     if prompt == last.call.prompt:
         return None
     return last.call.model_copy(
-        update={"prompt": prompt, "rationale": "too weak: ask for more strength"}
+        update={"prompt": prompt, "then": (), "rationale": "too weak: ask for more strength"}
     )
 
 
@@ -115,6 +116,7 @@ def redo(situation: Situation) -> ToolCall | None:
             "source": ORIGINAL,
             "blend": 1.0,
             "reuses": "",
+            "then": (),
             "rationale": f"{names} still there: redo from the original, more strongly",
         }
     )

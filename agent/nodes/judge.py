@@ -8,7 +8,7 @@ from conservator.agent.events import Judged, LimitReached, ModelAsked
 from conservator.agent.state import told
 from conservator.policies import acceptance
 from conservator.policies.acceptance import Measurement
-from conservator.policies.attempt import Attempt, chain_of, find_attempt
+from conservator.policies.attempt import Attempt, ToolCall, chain_of, find_attempt
 from conservator.policies.opinion import with_opinion
 from conservator.restorers.degradations.vocabulary import level_of
 
@@ -58,14 +58,31 @@ def judge(state: RunState, context: RunContext) -> dict[str, Any]:
         notes = update.get("notes", state["notes"])
         why = verdict.reason if not verdict.accepted else "no gain on the whole"
         update["notes"] = (*notes, f"{attempt.call}, as you said, is not kept: {why}")
+    queue = state["queue"]
+    if not verdict.accepted and (further := _further(attempt, attempts, context)) is not None:
+        reason = f"{verdict.reason}; judged together with {further.words}, which follows"
+        verdict = verdict.model_copy(update={"reason": reason})
+        update["queue"] = queue = (further, *queue)
     judged = attempt.model_copy(update={"status": "judged", "verdict": verdict, "opinion": opinion})
     context.emit(Judged, attempt=attempt.id, verdict=verdict, best=best)
     update |= {"attempts": (judged,), "best": best}
-    limit = context.clock.limit(state["spent"]) if state["queue"] else None
+    limit = context.clock.limit(state["spent"]) if queue else None
     if limit is not None:
         context.emit(LimitReached, limit=limit)
         update |= {"limit": limit, "queue": ()}
     return update
+
+
+def _further(
+    attempt: Attempt, attempts: tuple[Attempt, ...], context: RunContext
+) -> ToolCall | None:
+    """The step that is expected to make a refused one worth it, on top of it; None without one, or without room for it."""
+    made = sum(1 for a in attempts if a.status not in ("failed", "skipped"))
+    if not attempt.call.then or made >= context.preset.max_attempts:
+        return None
+    step, *rest = attempt.call.then
+    words = f"expected to gain after {attempt.call.words}"
+    return step.model_copy(update={"source": attempt.id, "then": tuple(rest), "rationale": words})
 
 
 def _compared(

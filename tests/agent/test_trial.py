@@ -2,15 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 from skimage import data
 
-from conservator import restore
-from conservator.agent import trial
+from conservator import RestorationResult, restore
+from conservator.agent import measuring, trial
 from conservator.policies.attempt import ToolCall
 from conservator.policies.preferences import load_preferences
 from conservator.policies.preset import Preset, load_preset
 from conservator.policies.situation import Situation
 from conservator.restorers import catalog
+from conservator.restorers.degradations import synthesis
 from conservator.restorers.degradations.vocabulary import ConditionReport, Finding, Kind
 from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.tools.gain import Gain
@@ -37,7 +39,7 @@ def expecting(monkeypatch: pytest.MonkeyPatch, *gains: float) -> list[tuple[int,
     """The gain network says these, one after the other, on pieces; returns the shapes it was shown."""
     left, shapes = list(gains), list[tuple[int, ...]]()
 
-    def said(before: np.ndarray, after: np.ndarray) -> Gain:
+    def said(before: np.ndarray, after: np.ndarray, **_: object) -> Gain:
         shapes.append(after.shape)
         return Gain(psnr=left.pop(0), spread=0.5, ssim=0.0)
 
@@ -85,6 +87,48 @@ def test_the_most_promising_rival_is_tried_at_other_strengths(
     expecting(monkeypatch, 3.0, 2.0, 2.9, 2.8)
     (attempt,) = restore(NOISY, policy=rivals(2, -0.15, 0.15), max_tools=1).attempts
     assert attempt.call.prompt.degradations[Kind.NOISE] == pytest.approx(measured.value, abs=0.05)
+
+
+def test_a_step_that_is_refused_alone_is_judged_with_what_was_to_follow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clean = torch.from_numpy(data.astronaut()[:360, :480].copy()).permute(2, 0, 1)[None] / 255
+    moved = synthesis.motion_blur(clean, [5.0], [20.0])
+    blocky = synthesis.quantise8(synthesis.jpeg(moved, [20.0]))[0].permute(1, 2, 0).numpy()
+    made, calls = trial._made, list[ToolCall]()
+
+    def counted(call: ToolCall, *rest: object) -> object:
+        calls.append(call)
+        return made(call, *rest)
+
+    def promising_together(*_: object, **__: object) -> Gain:
+        steps = len(calls)
+        calls.clear()
+        return Gain(psnr=9.0 if steps > 1 else 0.0, spread=0.5, ssim=0.0)
+
+    def treated(*gains: float) -> RestorationResult:
+        left = list(gains)
+        monkeypatch.setattr(
+            measuring,
+            "estimate_gain",
+            lambda *_, **__: Gain(psnr=left.pop(0), spread=0.5, ssim=0.0),
+        )
+        return restore(blocky, policy=rivals(3), max_tools=len(gains))
+
+    monkeypatch.setattr(trial, "_made", counted)
+    monkeypatch.setattr(trial, "estimate_gain", promising_together)
+    result = treated(-1.0, 5.0)
+    first, second = result.attempts
+    assert not first.accepted
+    assert first.call.then
+    assert f"judged together with {second.call.words}, which follows" in first.verdict.reason
+    assert second.call.source == first.id
+    assert [step.id for step in result.steps] == [first.id, second.id]
+    assert second.measurement.gain.psnr == pytest.approx(4.0)
+    # Not worth it together either: the input stays.
+    result = treated(-1.0, -1.0)
+    assert len(result.attempts) == 2
+    assert result.steps == ()
 
 
 def test_rivals_from_different_nodes_are_compared_from_the_original_on() -> None:
