@@ -10,7 +10,7 @@ _SHA256 = "6ddde7bdf4ab0c4c776f29c1462efc8a2004b8921fc4d295d0add15277cf93a5"
 
 CARD = RestorerCard(
     name="spire",
-    title="SPIRE: noise, blur, JPEG and lost resolution, told with numbers; draws detail anew with a diffusion prior that also hears what the photo shows",
+    title="SPIRE: noise, blur, JPEG and lost resolution, told with numbers; draws detail anew with a diffusion prior; pays where several lie on each other, else LLMRA stays closer",
     treats=(Kind.NOISE, Kind.DEFOCUS_BLUR, Kind.JPEG, Kind.LOW_RESOLUTION),
     prompt_style="spire",
     precision="bfloat16",

@@ -1,7 +1,6 @@
 """SPIRE's numbers on one photo: more is more, and another task's prompt leaves the noise."""
 
 import json
-from pathlib import Path
 
 import pytest
 from PIL import Image
