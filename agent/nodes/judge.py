@@ -59,7 +59,7 @@ def judge(state: RunState, context: RunContext) -> dict[str, Any]:
         why = verdict.reason if not verdict.accepted else "no gain on the whole"
         update["notes"] = (*notes, f"{attempt.call}, as you said, is not kept: {why}")
     queue = state["queue"]
-    if not verdict.accepted and (further := _further(attempt, attempts, context)) is not None:
+    if not verdict.accepted and (further := _further(attempt, state, context)) is not None:
         reason = f"{verdict.reason}; judged together with {further.words}, which follows"
         verdict = verdict.model_copy(update={"reason": reason})
         update["queue"] = queue = (further, *queue)
@@ -73,14 +73,14 @@ def judge(state: RunState, context: RunContext) -> dict[str, Any]:
     return update
 
 
-def _further(
-    attempt: Attempt, attempts: tuple[Attempt, ...], context: RunContext
-) -> ToolCall | None:
-    """The step that is expected to make a refused one worth it, on top of it; None without one, or without room for it."""
-    made = sum(1 for a in attempts if a.status not in ("failed", "skipped"))
+def _further(attempt: Attempt, state: RunState, context: RunContext) -> ToolCall | None:
+    """The step that is expected to make a refused one worth it, on top of it; None without one, without room for it, or where the user spares its kinds."""
+    made = sum(1 for a in state["attempts"] if a.status not in ("failed", "skipped"))
     if not attempt.call.then or made >= context.preset.max_attempts:
         return None
     step, *rest = attempt.call.then
+    if not context.situation(state).spared.isdisjoint(step.kinds):
+        return None
     words = f"expected to gain after {attempt.call.words}"
     return step.model_copy(update={"source": attempt.id, "then": tuple(rest), "rationale": words})
 

@@ -39,7 +39,7 @@ def expecting(monkeypatch: pytest.MonkeyPatch, *gains: float) -> list[tuple[int,
     """The gain network says these, one after the other, on pieces; returns the shapes it was shown."""
     left, shapes = list(gains), list[tuple[int, ...]]()
 
-    def said(before: np.ndarray, after: np.ndarray, **_: object) -> Gain:
+    def said(before: np.ndarray, after: np.ndarray) -> Gain:
         shapes.append(after.shape)
         return Gain(psnr=left.pop(0), spread=0.5, ssim=0.0)
 

@@ -1,4 +1,4 @@
-"""SPIRE's numbers on one photo: more is more, and another task's prompt leaves the noise."""
+"""SPIRE's numbers on one photo: more is more, and another task's prompt leaves more noise."""
 
 import json
 
@@ -33,7 +33,7 @@ def test_noise_and_detail_fall_with_the_number(found: dict) -> None:
     assert max(row["psnr"] for row in rows) > noisy["psnr"] + 1
 
 
-def test_the_wrong_task_leaves_noise(found: dict) -> None:
+def test_the_wrong_task_leaves_more_noise(found: dict) -> None:
     (wrong,) = found["means"]["wrong task"]
     assert wrong["noise_255"] > found["means"]["denoise"][2]["noise_255"]
 
