@@ -16,6 +16,7 @@ from conservator.agent.context import CancelSignal, ToolBench
 from conservator.agent.saving import artifact_samples
 from conservator.agent.sessions import unit_range
 from conservator.policies.attempt import ORIGINAL
+from conservator.policies.expectation import expected
 from conservator.policies.planner import followers
 from conservator.policies.strength import shifted
 from conservator.restorers.errors import CancelledError, ConservatorError
@@ -141,7 +142,8 @@ class _Trial:
                 made = after
                 then.append(step)
         with self.context.timed("metrics"):
-            return _Tried(call, tuple(then), estimate_gain(self._at(self.start), made))
+            gain = estimate_gain(self._at(self.start), made)
+        return _Tried(call, tuple(then), expected(gain, (call, *then), self.situation))
 
     def _at(self, node: str) -> Pixels:
         """The piece of a node; a large photo takes a while to decode."""

@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     before = {}
     if options.out.is_file():
         before = yaml.safe_load(options.out.read_text(encoding="utf-8"))
-    named_only = before.get("named_only", [])
+    kept = {name: before[name] for name in ("named_only", "trusted") if name in before}
     if not options.restorer:
         before = {}
     bank = CropBank(options.images, limit=None)
@@ -83,8 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for kind in Kind:
         table[kind.value] = {}
         for level in LEVELS:
-            kept = before.get("gains", {}).get(kind.value, {}).get(level.label, {})
-            found = kept | gains(clean, kind, level, restorers=options.restorer)
+            known = before.get("gains", {}).get(kind.value, {}).get(level.label, {})
+            found = known | gains(clean, kind, level, restorers=options.restorer)
             best_first = dict(sorted(found.items(), key=lambda item: -item[1]))
             table[kind.value][level.label] = best_first
             sys.stderr.write(f"{kind} {level.label}: {best_first}\n")
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "# Mean PSNR gain in dB over the untouched input, by kind, level and restorer. A gain of 0 or less keeps a restorer\n"
         "# from being called there. Written by: python -m conservator.evals.preferences\n"
         + yaml.safe_dump(
-            {"lead": "llmra", "named_only": named_only, "measured": note, "gains": table},
+            {"lead": "llmra", **kept, "measured": note, "gains": table},
             sort_keys=False,
         )
     )

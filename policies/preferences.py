@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from conservator.restorers.card import RestorerCard
 from conservator.restorers.degradations.vocabulary import Kind, Level
@@ -38,6 +38,7 @@ class Preferences(BaseModel):
         lead: the restorer that takes composite prompts and is asked first.
         measured: how the numbers came about; kept in the run record.
         named_only: restorers that the planner does not call of itself: research paths, far slower than the others.
+        trusted: restorer -> share of its measured gain in what is expected of it where the gain network does not see; see `policies.expectation`.
         gains: kind -> level -> restorer -> dB.
     """
 
@@ -46,6 +47,7 @@ class Preferences(BaseModel):
     lead: str
     measured: str = ""
     named_only: tuple[str, ...] = ()
+    trusted: Mapping[str, Annotated[float, Field(ge=0, le=1)]] = {}
     gains: Mapping[Kind, Mapping[Level, Mapping[str, float]]] = {}
 
     @field_validator("gains", mode="before")

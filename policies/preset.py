@@ -187,7 +187,7 @@ class Preset(_Data):
     target_level: Level = Level.LOW
     max_attempts: int = Field(ge=0)
     candidates: int = Field(default=1, ge=1)
-    rival_margin: float = Field(default=1.5, ge=0)
+    rival_margin: float = Field(default=1.0, ge=0)
     trial_steps: tuple[float, ...] = ()
     experience: str = "none"
     experience_margin: float = Field(default=0.3, ge=0)
@@ -201,7 +201,7 @@ class Preset(_Data):
     minimal_rise: float = Field(default=0.1, ge=0, le=1)
     minimal_votes: float = Field(default=0.0, ge=-1, le=1)
     minimal_estimate: float = 0.0
-    brightening_estimate: float = Field(default=2.2, ge=0)
+    brightening_estimate: float = Field(default=1.8, ge=0)
     sure_estimate: float = Field(default=1.5, ge=0)
     minimal_gain: float = 0.0
     specialist_margin: float = Field(default=0.3, ge=0)

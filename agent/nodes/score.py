@@ -8,6 +8,7 @@ from conservator.agent.events import Scored
 from conservator.agent.measuring import measured
 from conservator.agent.saving import as_saved
 from conservator.policies.attempt import find_attempt
+from conservator.policies.expectation import expected
 
 if TYPE_CHECKING:
     from conservator.agent.context import RunContext
@@ -31,5 +32,8 @@ def score(state: RunState, context: RunContext) -> dict[str, Any]:
     ):
         before = context.pixels(state["attempts"], source.id), source.measurement.gain
     measurement = measured(context, saved, against_input=True, source=before)
+    if measurement.gain is not None:
+        gain = expected(measurement.gain, (attempt.call,), context.situation(state))
+        measurement = measurement.model_copy(update={"gain": gain})
     context.emit(Scored, attempt=attempt.id, measurement=measurement)
     return {"attempts": (attempt.model_copy(update={"measurement": measurement}),)}

@@ -102,7 +102,7 @@ def test_brightening_needs_more_certainty() -> None:
     dark, bright = measured({Kind.LOW_LIGHT: 1.0}), measured({}, BETTER, SAME)
     treated = {Kind.LOW_LIGHT: 1.0}
     assert verdict(dark, expecting(bright, 2.5), treated).accepted
-    refused = verdict(dark, expecting(bright, 1.8), treated)
+    refused = verdict(dark, expecting(bright, 1.5), treated)
     assert [check.name for check in refused.failed()] == ["gain"]
     noisy = measured({Kind.NOISE: 3}, BETTER, SAME)
     assert verdict(NOISY, expecting(noisy, 1.8), {Kind.NOISE: 25}).accepted
