@@ -285,7 +285,7 @@ def _gain_check(
             passed=gain.psnr >= limit,
             value=gain.psnr,
             limit=limit,
-            says=f"estimated gain {gain.psnr:+.1f} dB, give or take {gain.spread:.1f}{needed}",
+            says=f"estimated gain {gain.words}{needed}",
         )
 
 

@@ -43,7 +43,9 @@ def expected(seen: Gain, calls: Sequence[ToolCall], situation: Situation) -> Gai
     psnr = (1 - trust) * seen.psnr + trust * measured
     # Where the two differ, neither is certain: the other conditions of acceptance are not overruled then.
     spread = max(seen.spread, abs(measured - seen.psnr) / 2)
-    return seen.model_copy(update={"psnr": round(psnr, 4), "spread": round(spread, 4)})
+    return Gain(
+        psnr=round(psnr, 4), spread=round(spread, 4), ssim=seen.ssim, known=round(measured, 4)
+    )
 
 
 def _disturbed(situation: Situation) -> bool:

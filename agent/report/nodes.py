@@ -124,8 +124,8 @@ def attempt_nodes(
 
 
 def gain_words(gain: Gain) -> str:
-    """What the gain network expects."""
-    return f"{gain.psnr:+.1f} dB, give or take {gain.spread:.1f}; SSIM {gain.ssim:+.3f}"
+    """What is expected."""
+    return f"{gain.words}; SSIM {gain.ssim:+.3f}"
 
 
 def who(names: str) -> str:

@@ -33,6 +33,7 @@ class Gain(BaseModel):
         psnr: dB; positive for better.
         spread: expected absolute error of `psnr`, dB.
         ssim: of luma; positive for better.
+        known: dB that the same treatment gained over many photos, where that counts in `psnr`; see `policies.expectation`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,6 +41,13 @@ class Gain(BaseModel):
     psnr: float
     spread: float
     ssim: float
+    known: float | None = None
+
+    @property
+    def words(self) -> str:
+        """`+4.3 dB, give or take 3.6; over many photos +7.1`."""
+        known = "" if self.known is None else f"; over many photos {self.known:+.1f}"
+        return f"{self.psnr:+.1f} dB, give or take {self.spread:.1f}{known}"
 
     def sure(self, times: float) -> bool:
         """Whether the gain is at least so many times its expected error."""
