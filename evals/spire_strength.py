@@ -1,6 +1,6 @@
 """Whether SPIRE's numbers mean how much: the same noise and the same blur, undone as strongly as each number asks.
 
-    python -m conservator.evals.spire_strength --images DIR --out spire-strength.json [--limit N] [--seed N]
+    python -m conservator.evals.spire_strength --images DIR --out spire-strength.json [--weights W] [--limit N] [--seed N]
 
 The middles (240 px) of the pictures get noise of 0.06 of full scale, or a Gaussian blur of 1.5 px. Noise left is what a wavelet estimate
 (Donoho and Johnstone, 1994; scikit-image) reads; detail and sharpness are the mean Sobel gradient of the luma. A prompt for the wrong task
@@ -30,7 +30,9 @@ from conservator.restorers.base import Restorer
 from conservator.restorers.degradations import synthesis
 from conservator.restorers.degradations.vocabulary import Kind
 from conservator.restorers.prompts.model import RestorationPrompt
+from conservator.restorers.spire.card import CARD
 from conservator.restorers.spire.explain import DENOISE
+from conservator.restorers.weights import PACKAGED, checksum
 from conservator.tools.look import Pixels
 
 __all__ = ["DEBLUR", "main", "measured", "summary"]
@@ -132,12 +134,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--images", type=Path, required=True, help="clean images")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, help="in place of the shipped ones")
     parser.add_argument("--limit", type=int, help="pictures")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     from conservator.tools.image_io import load
 
-    restorer = catalog.load("spire", device="cpu")
+    restorer = catalog.load("spire", device="cpu", weights_path=options.weights)
     paths = [entry.picture for entry in source(options.images, "clean").entries][: options.limit]
     pictures = []
     for number, path in enumerate(paths):
@@ -145,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         clean = torch.from_numpy(np.array(pixels, np.float32)).permute(2, 0, 1)[None]
         pictures.append(measured(restorer, clean, seed=options.seed + number))
         sys.stderr.write(f"{path.stem}\n")
-    weights = catalog.card("spire").configurations["compact"].sha256
+    weights = checksum(options.weights or PACKAGED / str(CARD.configurations["compact"].weights))
     found = {**summary(pictures), "weights": weights, "measured": provenance()}
     part = options.out.with_suffix(".part")
     part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
