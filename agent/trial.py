@@ -8,7 +8,7 @@ then among other strengths of the chosen one; that is made, measured and judged 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from conservator.agent.calling import called, names_the_device
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from conservator.policies.attempt import ToolCall
     from conservator.policies.situation import Situation
     from conservator.tools.look import Pixels
+    from conservator.tools.restore import Treated
 
 __all__ = ["PIECE", "chosen"]
 
@@ -132,18 +133,20 @@ class _Trial:
 
     def of(self, call: ToolCall) -> _Tried | None:
         """What comes of a candidate; None where it fails or changes the size."""
-        made = self._made(call, self._at(call.source))
-        if made is None:
+        first = self._made(call, self._at(call.source))
+        if first is None:
             return None
+        made = first.pixels
         then: list[ToolCall] = []
         for step in followers(self.situation, call):
             after = self._made(step, made)
             if after is not None:
-                made = after
+                made = after.pixels
                 then.append(step)
         with self.context.timed("metrics"):
             gain = estimate_gain(self._at(self.start), made)
-        return _Tried(call, tuple(then), expected(gain, (call, *then), self.situation))
+        gain = expected(gain, (call, *then), first.details, self.situation)
+        return _Tried(call, tuple(then), gain)
 
     def _at(self, node: str) -> Pixels:
         """The piece of a node; a large photo takes a while to decode."""
@@ -151,13 +154,13 @@ class _Trial:
             self.pieces[node] = _piece(self.context.pixels(self.state["attempts"], node))
         return self.pieces[node]
 
-    def _made(self, call: ToolCall, piece: Pixels) -> Pixels | None:
+    def _made(self, call: ToolCall, piece: Pixels) -> Treated | None:
         self.count += 1
         made = _made(call, piece, self.state, self.context)
-        return made if made is not None and made.shape == piece.shape else None
+        return made if made is not None and made.pixels.shape == piece.shape else None
 
 
-def _made(call: ToolCall, piece: Pixels, state: RunState, context: RunContext) -> Pixels | None:
+def _made(call: ToolCall, piece: Pixels, state: RunState, context: RunContext) -> Treated | None:
     """The piece as a call makes it, as it would be kept; None where the tool fails."""
     signal = CancelSignal(context.cancel, deadline=lambda: context.clock.remaining_seconds() <= 0)
     attempts = tuple(state["attempts"])
@@ -172,7 +175,8 @@ def _made(call: ToolCall, piece: Pixels, state: RunState, context: RunContext) -
         return None
     context.count("restorers", treated.seconds)
     context.count("loading", treated.loading_seconds)
-    return unit_range(artifact_samples(context.picture, treated.pixels))
+    kept = unit_range(artifact_samples(context.picture, treated.pixels))
+    return replace(treated, pixels=kept)
 
 
 def _piece(pixels: Pixels) -> Pixels:

@@ -33,7 +33,9 @@ def score(state: RunState, context: RunContext) -> dict[str, Any]:
         before = context.pixels(state["attempts"], source.id), source.measurement.gain
     measurement = measured(context, saved, against_input=True, source=before)
     if measurement.gain is not None:
-        gain = expected(measurement.gain, (attempt.call,), context.situation(state))
+        gain = expected(
+            measurement.gain, (attempt.call,), attempt.details, context.situation(state)
+        )
         measurement = measurement.model_copy(update={"gain": gain})
     context.emit(Scored, attempt=attempt.id, measurement=measurement)
     return {"attempts": (attempt.model_copy(update={"measurement": measurement}),)}

@@ -1,4 +1,4 @@
-"""Deconvolution: defocus by a disk, straight motion whose direction is found by trying, and lost resolution.
+"""Deconvolution: defocus by a disk, straight motion whose direction and course are found by trying, and lost resolution.
 
 All three are the regularised inverse x = F^-1[ conj(K) Y / (|K|^2 + lambda |G|^2) ], with G the two gradient filters and
 lambda grown with the noise measured in the image.
@@ -6,11 +6,12 @@ lambda grown with the noise measured in the image.
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 from torch import Tensor
 
 from conservator.restorers.classical import cards
@@ -29,6 +30,7 @@ __all__ = [
     "Motion",
     "deconvolved",
     "disk_kernel",
+    "line_kernel",
     "motion_kernel",
     "regularisation",
     "textured_crop",
@@ -151,20 +153,40 @@ class Defocus(ClassicalTool):
 
 
 def motion_kernel(sigma: float, angle_deg: float, direction: int) -> Pixels:
-    """A one-sided Gaussian of extent `sigma` px along a line, as mio16 draws it.
+    """A one-sided Gaussian of extent `sigma` px along a line, as mio16 draws it: a motion that ebbs away.
 
     Args:
         sigma: extent, px.
-        angle_deg: of the motion from the horizontal.
+        angle_deg: of the motion from the horizontal, clockwise.
         direction: 1 or -1, the way along the line.
     """
     reach = 2 * int(min(15, max(3, round(5 * (sigma - 1)))))
-    half = reach + 1
-    kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
     steps = np.arange(reach + 1)
-    weights = np.exp(-(steps**2) / (2 * sigma * sigma))
-    rows = half - direction * steps * np.sin(np.radians(angle_deg))
-    columns = half - direction * steps * np.cos(np.radians(angle_deg))
+    return _along(direction * steps, np.exp(-(steps**2) / (2 * sigma * sigma)), angle_deg)
+
+
+def line_kernel(sigma: float, angle_deg: float) -> Pixels:
+    """A steady motion while the shutter is open: a line, as long as has the variance of `motion_kernel`.
+
+    Args:
+        sigma: extent, px; the line is 2.09 times as long.
+        angle_deg: of the motion from the horizontal, clockwise.
+    """
+    half = _LINE * sigma / 2
+    steps = np.linspace(-half, half, 2 * int(np.ceil(8 * half)) + 1)
+    return _along(steps, np.ones_like(steps), angle_deg)
+
+
+_LINE: Final = float(np.sqrt(12 * (1 - 2 / np.pi)))
+"""Length of a line for each px of a one-sided Gaussian of the same variance."""
+
+
+def _along(steps: NDArray[Any], weights: NDArray[Any], angle_deg: float) -> Pixels:
+    """Weights at distances from the middle along a line, px, shared among the pixels around each place."""
+    half = int(np.ceil(np.abs(steps).max())) + 1
+    kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
+    rows = half - steps * np.sin(np.radians(angle_deg))
+    columns = half - steps * np.cos(np.radians(angle_deg))
     low_rows, low_columns = np.floor(rows).astype(int), np.floor(columns).astype(int)
     for down in (0, 1):
         for across in (0, 1):
@@ -175,26 +197,61 @@ def motion_kernel(sigma: float, angle_deg: float, direction: int) -> Pixels:
     return as_pixels(kernel / kernel.sum())
 
 
-class Motion(ClassicalTool):
-    """Deconvolution of a straight motion of the asked extent.
+@dataclass(frozen=True)
+class _Course:
+    """How the camera moved: `ebbing` with a sense of 1 or -1, else `steady`; `recognised` where the photo shows it, else that is a guess."""
 
-    The angle and its sense are those whose result has the least gradient magnitude (power 0.8): a wrong kernel rings.
-    Kodak24 (every fourth, 384 px), 8 bits, no noise: sigma 2/3/5/8 from 24.5/22.8/21.1/19.9 to 31.0/30.8/27.3/27.7 dB.
+    sigma: float
+    angle: float
+    sense: int
+    recognised: bool
+
+    @property
+    def name(self) -> str:
+        return "ebbing" if self.sense else "steady"
+
+    @property
+    def kernel(self) -> Pixels:
+        if self.sense:
+            return motion_kernel(self.sigma, self.angle, self.sense)
+        return line_kernel(self.sigma, self.angle)
+
+
+class Motion(ClassicalTool):
+    """Deconvolution of a straight motion of about the asked extent: a steady one, whose kernel is a line, or one that ebbs away.
+
+    A line has zeros in its spectrum at equal distances, which make a dip in the cepstrum at its length and direction (Rom, 1975); where that is deep, it
+    gives both more exactly than anybody asks. A motion that ebbs away has a sense: angle and sense are those whose result has the least gradient
+    magnitude (power 0.8), since a wrong kernel rings, and the other sense rings clearly more. Where neither is seen, a steady motion of the
+    asked extent is undone with caution.
+
+    Eleven of Kodak24 and McMaster18, 384 px, 8 bits, told the extent within 20 %: ebbing, sigma 2 and 4, +10.8 and +10.1 dB; lines of 5, 9 and 15 px
+    +4.2, +4.2 and +2.7 dB (undone as if they ebbed away, they lose 3 to 4 dB); 52 of 55 are recognised, none becomes worse. With noise of 4 of 255 or JPEG
+    of 60, 55 of 110 are recognised, those gain 1 to 6 dB, and one becomes worse; of the others 27 do.
     """
 
     card = cards.MOTION
     kind = Kind.MOTION_BLUR
 
     def measure(self, image: Tensor, strength: float, severity: float) -> Shared:
-        """Find the direction on the most textured crop."""
+        """Find the course on the most textured crop."""
         strength = min(max(strength, 0.5), 20.0)
         probe = textured_crop(image)
         sigma = noise_sigma(probe)
-        smooth = regularisation(0.003, sigma)
-        angle, direction = _motion_direction(probe.mean(2), strength, regularisation(0.006, sigma))
-        facts = {"angle_deg": angle, "direction": direction, "regularisation": round(smooth, 5)}
-        kernel = motion_kernel(strength, angle, direction)
-        return Shared(strength, severity, facts, (kernel, smooth))
+        course = _course(probe.mean(2), strength, regularisation(0.006, sigma))
+        base = 0.003
+        if not course.sense:
+            base *= max(1.0, _LINE * course.sigma / 5) ** 2 * (1 if course.recognised else 4)
+        smooth = regularisation(base, sigma)
+        facts = {
+            "angle_deg": course.angle,
+            "course": course.name,
+            "sigma_px": round(course.sigma, 3),
+            "recognised": course.recognised,
+            **({} if course.sense else {"usual_db": _STEADY_DB}),
+            "regularisation": round(smooth, 5),
+        }
+        return Shared(strength, severity, facts, (course.kernel, smooth))
 
     def treat(self, pixels: Pixels, shared: Shared) -> Pixels:
         """Deconvolve."""
@@ -202,28 +259,90 @@ class Motion(ClassicalTool):
         return deconvolved(pixels, kernel, smooth)
 
 
-def _motion_direction(grey: Pixels, sigma: float, smooth: float) -> tuple[int, int]:
-    """Angle and sense: every 10 degrees both ways, then the neighbours of the best."""
-    border = 64
-    padded = _framed(grey, border)
-    size = (padded.shape[0], padded.shape[1])
-    spectrum = np.fft.rfft2(padded)
-    edge = border + min(8, min(grey.shape) // 4)
-    inside = (
-        slice(edge, 2 * border + grey.shape[0] - edge),
-        slice(edge, 2 * border + grey.shape[1] - edge),
-    )
+_STEADY_DB: Final = 3.7
+"""What undoing a steady motion gains, below."""
+_SENSE, _SURE_SENSE, _CLEAR_SENSE = 0.988, 0.98, 0.97
+"""Ringing of the right sense over that of the other, below which a motion has a sense: 0.86 to 0.984 for ebbing motion, 0.981 to 1 for lines, 0.99 to 1
+for photos that did not move (one of 75 below); noise and JPEG bring all nearer to 1."""
+_DIP, _CLEAR_DIP = 6.0, 9.0
+"""Deviations by which a line's dip lies below the cepstrum around it: 10 to 60, in ebbing motion at most 8.6, in photos that did not move 5.4."""
+_BEYOND: Final = 0.25
+"""By so many px the dip lies beyond a line's length, measured on lines of 4 to 19 px."""
 
-    @cache
-    def ringing(angle: int, way: int) -> float:
-        inverse = _inverse(motion_kernel(sigma, angle, way), size, smooth)
-        sharp = np.fft.irfft2(spectrum * inverse, s=size)[inside]
-        down, across = np.abs(np.diff(sharp, axis=0)), np.abs(np.diff(sharp, axis=1))
-        return float((down**0.8).sum() + (across**0.8).sum())
 
-    tried = [(angle, way) for angle in range(-90, 90, 2 * _STEP_DEG) for way in (1, -1)]
-    angle, way = min(tried, key=lambda candidate: ringing(*candidate))
-    return min(
-        ((angle + turn, way) for turn in (-_STEP_DEG, 0, _STEP_DEG)),
-        key=lambda candidate: ringing(*candidate),
+def _course(grey: Pixels, sigma: float, smooth: float) -> _Course:
+    line, dip = _line(grey, sigma)
+    ringing = _Ringing(grey, sigma, smooth)
+    angle, sense = ringing.quietest(1, -1)
+    other = ringing(angle, -sense)
+    rings = ringing(angle, sense) / other if other > 0 else 1.0
+    if rings < (_SENSE if dip < _CLEAR_DIP else _SURE_SENSE):
+        # Oblique motion in whole pixels, as mio16 draws it, makes dips too.
+        return _Course(sigma, angle, sense, recognised=rings < _CLEAR_SENSE or dip < _CLEAR_DIP)
+    if dip >= _DIP:
+        return replace(_turned(line, grey, smooth), recognised=dip >= _CLEAR_DIP)
+    angle, _ = ringing.quietest(0)
+    return _Course(sigma, angle, 0, recognised=False)
+
+
+def _line(grey: Pixels, sigma: float) -> tuple[_Course, float]:
+    """The line of half to 1.7 times the asked length that the cepstrum shows best, and how deep its dip is."""
+    window = np.hanning(grey.shape[0])[:, None] * np.hanning(grey.shape[1])
+    power = np.abs(np.fft.fft2((grey - grey.mean()) * window, s=(_CEPSTRUM, _CEPSTRUM))) ** 2
+    # float64: the dip is what is left of very little light.
+    cepstrum = np.fft.fftshift(np.fft.ifft2(np.log(power + 1e-6 * power.mean() + 1e-12)).real)
+    asked = _LINE * sigma
+    lengths = np.arange(max(3.0, 0.5 * asked), min(1.7 * asked, _CEPSTRUM / 3) + 1, 0.25)
+    angles = np.arange(-90, 90, 3)
+    down = np.sin(np.radians(angles))[:, None] * lengths
+    across = np.cos(np.radians(angles))[:, None] * lengths
+    middle = _CEPSTRUM // 2
+    seen = map_coordinates(cepstrum, [middle + down, middle + across], order=1)
+    typical = np.median(seen)
+    deviation = 1.4826 * np.median(np.abs(seen - typical)) + 1e-12
+    angle, length = np.unravel_index(seen.argmin(), seen.shape)
+    found = _Course(
+        (float(lengths[length]) - _BEYOND) / _LINE, float(angles[angle]), 0, recognised=True
     )
+    return found, float((typical - seen.min()) / deviation)
+
+
+_CEPSTRUM: Final = 512
+
+
+def _turned(line: _Course, grey: Pixels, smooth: float) -> _Course:
+    """The same, at the angle nearby that rings least: the dip of a short line is broad."""
+    ringing = _Ringing(grey, line.sigma, smooth)
+    angle = min((line.angle + turn for turn in range(-12, 13, 3)), key=lambda a: ringing(a, 0))
+    return replace(line, angle=angle)
+
+
+class _Ringing:
+    """Gradient magnitude (power 0.8) of a picture after a kernel of each angle and sense was undone."""
+
+    def __init__(self, grey: Pixels, sigma: float, smooth: float) -> None:
+        border = 64
+        padded = _framed(grey, border)
+        self._sigma, self._smooth = sigma, smooth
+        self._size = (padded.shape[0], padded.shape[1])
+        self._spectrum = np.fft.rfft2(padded)
+        edge = border + min(8, min(grey.shape) // 4)
+        self._inside = tuple(slice(edge, 2 * border + side - edge) for side in grey.shape)
+        self._known: dict[tuple[float, int], float] = {}
+
+    def __call__(self, angle: float, sense: int) -> float:
+        """Of a kernel; sense 0 is a line."""
+        if (angle, sense) not in self._known:
+            kernel = _Course(self._sigma, angle, sense, recognised=False).kernel
+            inverse = _inverse(kernel, self._size, self._smooth)
+            sharp = np.fft.irfft2(self._spectrum * inverse, s=self._size)[self._inside]
+            down, across = np.abs(np.diff(sharp, axis=0)), np.abs(np.diff(sharp, axis=1))
+            self._known[angle, sense] = float((down**0.8).sum() + (across**0.8).sum())
+        return self._known[angle, sense]
+
+    def quietest(self, *senses: int) -> tuple[float, int]:
+        """Every 10 degrees, then the neighbours of the best."""
+        tried = [(angle, sense) for angle in range(-90, 90, 2 * _STEP_DEG) for sense in senses]
+        angle, sense = min(tried, key=lambda one: self(*one))
+        turns = (-_STEP_DEG, 0, _STEP_DEG)
+        return min(((angle + turn, sense) for turn in turns), key=lambda one: self(*one))

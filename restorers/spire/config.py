@@ -122,7 +122,7 @@ CONFIGS: dict[str, SpireConfig] = {
         prediction="v_prediction",
         zero_snr=True,
         late=1.5,
-        partial=0.2,
+        partial=0.5,
         wide=0.25,
         sampling=Sampling(steps=8, guidance=1.0, start="degraded", fidelity=1.0),
     ),

@@ -38,6 +38,9 @@ _WIDE: dict[Kind, tuple[float, float]] = {
 }
 """Beyond Table 2, in its units."""
 
+_WEAKENED = 0.2
+"""Of the kinds that a partial prompt leaves, so many are asked for in part; of the others it says nothing."""
+
 
 def captioned(folder: Path, names: tuple[str, ...]) -> tuple[str, ...]:
     """The captions of files, from the columns `file` and `caption` of the folder's manifest.csv; "" without one."""
@@ -153,7 +156,7 @@ class Degrader:
     Args:
         seed: of all draws.
         partial: share of parameterised pictures whose prompt asks for less than was done (an addition: a kind is not named, or a number
-            is smaller than the true one), with the rest in the target.
+            is smaller than the true one, or only compression is named that is not there), with the rest in the target.
         wide: share of them with severities beyond Table 2 (an addition: photos are worse at times).
         numbers: False never writes a number.
     """
@@ -183,14 +186,18 @@ class Degrader:
         asked: tuple[Step, ...] = steps
         kept: tuple[Step, ...] = ()
         if dice.chance(self.partial):
-            asked, kept = _parted(steps, dice.child("partial"))
+            asked, kept = _parted(steps, dice.child("partial"), weaken=self.numbers)
         target = _all(clean, kept) if kept else clean
-        return _all(clean, steps), target, self._prompt(asked, dice.child("prompt"))
+        return _all(clean, steps), target, self._prompt(asked, kept, dice.child("prompt"))
 
-    def _prompt(self, steps: tuple[Step, ...], dice: Dice) -> str:
-        """With or without each number, with equal chance."""
+    def _prompt(self, steps: tuple[Step, ...], kept: tuple[Step, ...], dice: Dice) -> str:
+        """With or without each number, with equal chance; always where the number alone says that a part is asked for."""
+        partly = {step.kind for step in kept}
         return " ".join(
-            instruction(step.kind, step.value if self.numbers and dice.chance(0.5) else None)
+            instruction(
+                step.kind,
+                step.value if self.numbers and (dice.chance(0.5) or step.kind in partly) else None,
+            )
             for step in steps
             if step.kind is not None
         )
@@ -243,10 +250,13 @@ def _step(step: Step, name: str, parameter: float, value: float) -> Step:
     return step.model_copy(update={"parameters": parameters, "value": float(value)})
 
 
-def _parted(steps: tuple[Step, ...], dice: Dice) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+def _parted(
+    steps: tuple[Step, ...], dice: Dice, *, weaken: bool
+) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
     """What is asked for, and what then stays in the target.
 
-    Noise and JPEG behind a lost resolution lie on the small picture's grid: they stay only where that stays too.
+    Noise and JPEG behind a lost resolution lie on the small picture's grid: they stay only where that stays too. Half of the pictures that
+    were not compressed are asked to be rid of it, so that a name for what is not there changes nothing.
     """
     named = [step for step in steps if step.kind is not None]
     if not named:
@@ -259,8 +269,8 @@ def _parted(steps: tuple[Step, ...], dice: Dice) -> tuple[tuple[Step, ...], tupl
     kept: list[Step] = []
     for step in steps:
         weaker = None
-        if step.kind in left and dice.chance(0.5):
-            weaker = _weakened(step, dice.uniform(0.2, 0.9))
+        if step.kind in left and weaken and dice.chance(_WEAKENED):
+            weaker = _weakened(step, dice.uniform(0.0, 0.9))
         if weaker is not None:
             asked.append(weaker[0])
             kept.append(weaker[1])
@@ -268,7 +278,17 @@ def _parted(steps: tuple[Step, ...], dice: Dice) -> tuple[tuple[Step, ...], tupl
             kept.append(step)
         elif step.kind is not None:
             asked.append(step)
+    if Kind.JPEG not in kinds and dice.chance(0.5):
+        asked.append(_absent_jpeg(dice.uniform(10, 92)))
     return tuple(asked), tuple(kept)
+
+
+def _absent_jpeg(quality: float) -> Step:
+    """What a prompt names and no picture has; never run."""
+    quality = round(quality)
+    return Step(
+        operator="jpeg", parameters={"quality": quality}, kind=Kind.JPEG, value=float(quality)
+    )
 
 
 def _weakened(step: Step, share: float) -> tuple[Step, Step] | None:

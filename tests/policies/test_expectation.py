@@ -21,6 +21,7 @@ from conservator.restorers.prompts.model import RestorationPrompt
 from conservator.tools.gain import Gain
 
 SEEN = Gain(psnr=0.0, spread=1.2, ssim=0.0)
+RECOGNISED = {"recognised": True}
 MOVED = {Kind.MOTION_BLUR: 3.0}
 TABLE = Preferences(
     lead="llmra",
@@ -50,37 +51,53 @@ def call(degradations: dict[Kind, float] = MOVED, **changes: object) -> ToolCall
 
 
 def test_where_it_works_alone_a_trusted_restorer_is_expected_to_do_what_it_did_before() -> None:
-    gain = expected(SEEN, [call()], situation(finding(Kind.MOTION_BLUR, 3.0)))
+    gain = expected(SEEN, [call()], RECOGNISED, situation(finding(Kind.MOTION_BLUR, 3.0)))
     assert gain.psnr == pytest.approx(4.0)
     assert gain.known == 8.0
 
 
 def test_a_blend_promises_its_share() -> None:
-    gain = expected(SEEN, [call(blend=0.5)], situation(finding(Kind.MOTION_BLUR, 3.0)))
+    gain = expected(SEEN, [call(blend=0.5)], RECOGNISED, situation(finding(Kind.MOTION_BLUR, 3.0)))
     assert gain.psnr == pytest.approx(2.0)
 
 
 def test_where_record_and_network_differ_the_gain_is_not_sure_enough_to_overrule() -> None:
     here = situation(finding(Kind.MOTION_BLUR, 3.0))
-    assert not expected(SEEN, [call()], here).sure(here.preset.sure_estimate)
+    assert not expected(SEEN, [call()], RECOGNISED, here).sure(here.preset.sure_estimate)
 
 
 def test_where_they_agree_it_is_as_sure_as_the_network() -> None:
     agreed = Gain(psnr=8.0, spread=1.2, ssim=0.0)
-    assert expected(agreed, [call()], situation(finding(Kind.MOTION_BLUR, 3.0))).psnr == 8.0
+    assert (
+        expected(agreed, [call()], RECOGNISED, situation(finding(Kind.MOTION_BLUR, 3.0))).psnr
+        == 8.0
+    )
 
 
 @pytest.mark.parametrize("kind", [Kind.NOISE, Kind.JPEG, Kind.RAIN, Kind.SNOW, Kind.PEPPER_NOISE])
-def test_what_a_deconvolution_amplifies_takes_the_trust_away(kind: Kind) -> None:
+def test_what_a_deconvolution_amplifies_halves_what_is_expected(kind: Kind) -> None:
     worst = {Kind.NOISE: 30.0, Kind.JPEG: 15.0, Kind.RAIN: 80.0, Kind.SNOW: 0.9}.get(kind, 0.05)
     other = finding(kind, worst)
     assert other.level > Level.ABSENT
-    assert expected(SEEN, [call()], situation(finding(Kind.MOTION_BLUR, 3.0), other)) == SEEN
+    gain = expected(SEEN, [call()], RECOGNISED, situation(finding(Kind.MOTION_BLUR, 3.0), other))
+    assert gain.known == 4.0
+
+
+@pytest.mark.parametrize("details", [{}, {"recognised": False}])
+def test_what_was_not_recognised_is_not_trusted(details: dict[str, object]) -> None:
+    assert expected(SEEN, [call()], details, situation(finding(Kind.MOTION_BLUR, 3.0))) == SEEN
+
+
+def test_the_restorer_may_know_that_it_gains_less_here() -> None:
+    details = {**RECOGNISED, "usual_db": 3.0}
+    gain = expected(SEEN, [call()], details, situation(finding(Kind.MOTION_BLUR, 3.0)))
+    assert gain.known == 3.0
 
 
 def test_a_doubtful_hint_of_it_does_not() -> None:
     hint = finding(Kind.NOISE, 30.0, confidence=0.1)
-    assert expected(SEEN, [call()], situation(finding(Kind.MOTION_BLUR, 3.0), hint)) != SEEN
+    gain = expected(SEEN, [call()], RECOGNISED, situation(finding(Kind.MOTION_BLUR, 3.0), hint))
+    assert gain.known == 8.0
 
 
 @pytest.mark.parametrize(
@@ -94,7 +111,7 @@ def test_a_doubtful_hint_of_it_does_not() -> None:
     ],
 )
 def test_elsewhere_the_network_alone_counts(steps: list[ToolCall]) -> None:
-    assert expected(SEEN, steps, situation(finding(Kind.MOTION_BLUR, 3.0))) == SEEN
+    assert expected(SEEN, steps, RECOGNISED, situation(finding(Kind.MOTION_BLUR, 3.0))) == SEEN
 
 
 def test_the_shipped_table_trusts_only_what_it_measured() -> None:

@@ -18,6 +18,7 @@ from torch import Tensor
 from conservator.restorers import catalog
 from conservator.restorers.base import Restored
 from conservator.restorers.classical import cards
+from conservator.restorers.classical.deblur import line_kernel, motion_kernel
 from conservator.restorers.classical.filters import as_pixels, noise_sigma
 from conservator.restorers.classical.inpaint import Inpaint, flat_mask
 from conservator.restorers.degradations.vocabulary import PARAMETERS, Kind, value_at
@@ -109,6 +110,17 @@ def moved(x: Image, sigma: float, angle_deg: float) -> Image:
         total += weight * cv2.warpAffine(x, matrix, x.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
         weights += weight
     return eight_bits(total / weights)
+
+
+def dragged(x: Image, length: float, angle_deg: float) -> Image:
+    """A steady motion of `length` px: the mean of the photo at places along a line."""
+    total = np.zeros_like(x)
+    places = np.linspace(-length / 2, length / 2, 8 * round(length) + 1)
+    for place in places:
+        shift = place * np.cos(np.radians(angle_deg)), place * np.sin(np.radians(angle_deg))
+        matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]])
+        total += cv2.warpAffine(x, matrix, x.shape[1::-1], borderMode=cv2.BORDER_REFLECT)
+    return eight_bits(total / len(places))
 
 
 def peppered(x: Image, fraction: float) -> Image:
@@ -207,6 +219,51 @@ def test_gain_over_the_untouched_input(
         result = treated(name, degraded, **{kind: strength})
         gains.append(psnr(eight_bits(pixels(result)), clean) - psnr(degraded, clean))
     assert np.mean(gains) > least, gains
+
+
+# ── the course of a motion ──────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("title", ["astronaut", "coffee"])
+@pytest.mark.parametrize(("length", "angle_deg", "told"), [(7, 20, 1.2), (10, -65, 0.85)])
+def test_a_steady_motion_is_recognised_and_undone(
+    title: str, length: float, angle_deg: float, told: float
+) -> None:
+    clean = photo(title, 200)
+    blurred = dragged(clean, length, angle_deg)
+    result = treated("classical-motion", blurred, motion_blur=told * length / 2.09)
+    facts = result.details
+    assert facts["course"] == "steady"
+    assert facts["recognised"] is True
+    assert facts["sigma_px"] * 2.09 == pytest.approx(length, abs=0.7)
+    assert abs((facts["angle_deg"] - angle_deg + 90) % 180 - 90) <= 4
+    assert psnr(eight_bits(pixels(result)), clean) > psnr(blurred, clean) + 2
+
+
+@pytest.mark.parametrize("title", ["astronaut", "coffee"])
+@pytest.mark.parametrize("angle_deg", [40, 220])
+def test_a_motion_that_ebbs_away_is_recognised(title: str, angle_deg: float) -> None:
+    blurred = moved(photo(title, 200), 3, angle_deg)
+    facts = treated("classical-motion", blurred, motion_blur=3).details
+    assert facts["course"] == "ebbing"
+    assert facts["recognised"] is True
+    assert "usual_db" not in facts
+
+
+@pytest.mark.parametrize("title", PHOTOS)
+def test_where_nothing_moved_no_motion_is_recognised(title: str) -> None:
+    facts = treated("classical-motion", photo(title), motion_blur=3).details
+    assert facts["recognised"] is False
+
+
+def test_a_line_has_the_variance_of_the_motion_that_ebbs_away() -> None:
+    for kernel in (line_kernel(4, 30), motion_kernel(4, 30, 1)):
+        assert kernel.sum() == pytest.approx(1)
+        half = kernel.shape[0] // 2
+        down, across = np.mgrid[-half : half + 1, -half : half + 1]
+        along = across * np.cos(np.radians(30)) + down * np.sin(np.radians(30))
+        spread = np.sqrt((kernel * along**2).sum() - (kernel * along).sum() ** 2)
+        assert spread == pytest.approx(4 * np.sqrt(1 - 2 / np.pi), rel=0.06)
 
 
 # ── strength ────────────────────────────────────────────────────────────────

@@ -133,12 +133,45 @@ def test_weaker_numbers_add_up_to_what_was_done() -> None:
 def test_noise_of_the_small_grid_never_stays_without_it() -> None:
     for seed in range(300):
         steps = spire.draw("", Dice(seed), 64, 64).steps
-        asked, kept = pictures._parted(steps, Dice("part", seed))
+        asked, kept = pictures._parted(steps, Dice("part", seed), weaken=True)
         kinds = {step.kind for step in kept}
-        lost = any(step.kind is Kind.LOW_RESOLUTION for step in steps)
-        if lost and Kind.LOW_RESOLUTION not in kinds:
+        done = {step.kind for step in steps} - {None}
+        if Kind.LOW_RESOLUTION in done - kinds:
             assert not kinds & {Kind.NOISE, Kind.JPEG}
-        assert {s.kind for s in steps} - {None} == {s.kind for s in (*asked, *kept)} - {None}
+        if done:
+            assert done == {s.kind for s in (*asked, *kept)} - {None} - ({Kind.JPEG} - done)
+
+
+def test_compression_is_asked_about_where_there_was_none_and_never_made() -> None:
+    named = 0
+    for seed in range(200):
+        steps = spire.draw("", Dice(seed), 64, 64).steps
+        asked, kept = pictures._parted(steps, Dice("part", seed), weaken=True)
+        if any(step.kind is Kind.JPEG for step in steps):
+            continue
+        named += any(step.kind is Kind.JPEG for step in asked)
+        assert not any(step.kind is Kind.JPEG for step in kept)
+    assert 20 < named < 80
+
+
+def test_where_a_part_is_asked_for_its_number_says_so() -> None:
+    maker = Degrader(seed=5, partial=1.0)
+    for seed in range(300):
+        steps = spire.draw("", Dice(seed), 64, 64).steps
+        asked, kept = pictures._parted(steps, Dice("part", seed), weaken=True)
+        partly = {s.kind for s in asked} & {s.kind for s in kept} - {None}
+        pieces = maker._prompt(asked, kept, Dice("prompt", seed)).split(";")
+        for verb, kind in (("Denoise", Kind.NOISE), ("Deblur", Kind.DEFOCUS_BLUR)):
+            told = [piece for piece in pieces if verb in piece]
+            if kind in partly:
+                assert all("sigma" in piece for piece in told)
+
+
+def test_without_numbers_whole_kinds_are_left_and_never_parts() -> None:
+    for seed in range(100):
+        steps = spire.draw("", Dice(seed), 64, 64).steps
+        asked, kept = pictures._parted(steps, Dice("part", seed), weaken=False)
+        assert not {s.kind for s in asked} & {s.kind for s in kept} - {None}
 
 
 # ── crops and captions ──────────────────────────────────────────────────────
