@@ -105,8 +105,8 @@ DEHAZE = _card(
     "Dark channel prior with guided filter; over-darkens skies and white objects",
     Kind.HAZE,
     tile=1024,
-    overlap=0,
-    seconds_per_mp=0.15,
+    overlap=96,
+    seconds_per_mp=0.35,
     paper="He, Sun and Tang, CVPR 2009; He and Sun, arXiv 1505.00996",
 )
 DEBLUR = _card(
@@ -121,7 +121,7 @@ DEBLUR = _card(
 )
 MOTION = _card(
     "motion",
-    "Regularised Wiener deconvolution of a straight motion, its angle found by trying; one motion for the whole photo",
+    "Regularised Wiener deconvolution of a straight motion, its angle and course found in the photo; one motion for the whole photo",
     Kind.MOTION_BLUR,
     tile=1024,
     overlap=128,

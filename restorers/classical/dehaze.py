@@ -20,6 +20,10 @@ __all__ = ["DarkChannel"]
 _WORKING_SIDE: Final = 640
 _PATCH: Final = 15
 _RADIUS: Final = 40
+_CALM_FROM, _CALM_AT = 2.0, 5.0
+"""Amplification from which the photo is calmed first, and at which wholly."""
+_CALM_LUMA, _CALM_CHROMA = 10, 40
+_CALM_STEP: Final = 0.006
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,9 @@ class DarkChannel(ClassicalTool):
     The asked beta is the optical depth of the farthest point: it bounds t from below by exp(-beta), and a thinner haze
     is trusted less to be all of the dark channel (omega).
 
+    Where the haze is thick the photo is smoothed between its edges before it is amplified, which the paper does not do: the patchwork that compression leaves
+    in a sky is not shown. On synthetic haze of beta 1.8, with JPEG of 75 and without, that gains 0.1 dB; on SOTS nothing.
+
     Measured: SOTS indoor (25 pairs) 11.9 to 20.6 dB asked for beta 1.2; synthetic haze of beta 0.4/0.6/1.2/1.8 on Kodak24
     (every fourth, 384 px) from 25.3/20.0/13.5/8.2 to 30.3/28.0/22.9/18.5.
     """
@@ -90,7 +97,8 @@ class DarkChannel(ClassicalTool):
         haze: _Haze = shared.data
         slope, offset = (_enlarged(x, haze, pixels.shape[:2]) for x in (haze.slope, haze.offset))
         transmission = np.clip(slope * pixels.mean(2) + offset, haze.floor, 1)[..., None]
-        return as_pixels((pixels - haze.airlight) / transmission + haze.airlight)
+        calm = _calm(pixels, 1 / transmission)
+        return as_pixels((calm - haze.airlight) / transmission + haze.airlight)
 
 
 def _dark_channel(x: Pixels) -> Pixels:
@@ -112,6 +120,37 @@ def _guided_coefficients(guide: Pixels, x: Pixels) -> tuple[Pixels, Pixels]:
     variance = box_mean(guide * guide, side) - mean_guide * mean_guide
     slope = as_pixels((box_mean(guide * x, side) - mean_guide * mean_x) / (variance + 1e-3))
     return box_mean(slope, side), box_mean(mean_x - slope * mean_guide, side)
+
+
+def _calm(pixels: Pixels, amplified: Pixels) -> Pixels:
+    """The photo smoothed between its edges where it is to be amplified much.
+
+    Compression keeps a sky in steps of 1 or 2 of 255 over squares of 8 px, colour over 16 and more; unseen in haze, ten times amplified they are a
+    patchwork.
+
+    Args:
+        pixels: (H, W, 3).
+        amplified: by how much, (H, W, 1).
+    """
+    share = np.clip((amplified - _CALM_FROM) / (_CALM_AT - _CALM_FROM), 0, 1)
+    if not share.any():
+        return pixels
+    grey = pixels.mean(2)
+    luma = _guided(grey, grey, _CALM_LUMA, _CALM_STEP)
+    colour = pixels - grey[..., None]
+    smooth = np.stack(
+        [_guided(grey, c, _CALM_CHROMA, 3 * _CALM_STEP) for c in np.moveaxis(colour, 2, 0)], axis=2
+    )
+    return as_pixels(pixels + share * (luma[..., None] + smooth - pixels))
+
+
+def _guided(guide: Pixels, x: Pixels, radius: int, step: float) -> Pixels:
+    """He's guided filter at full size; steps of the guide below `step` are smoothed."""
+    side = 2 * min(radius, max(1, (min(guide.shape) - 1) // 2)) + 1
+    mean_guide, mean_x = box_mean(guide, side), box_mean(x, side)
+    variance = box_mean(guide * guide, side) - mean_guide * mean_guide
+    slope = as_pixels((box_mean(guide * x, side) - mean_guide * mean_x) / (variance + step**2))
+    return as_pixels(box_mean(slope, side) * guide + box_mean(mean_x - slope * mean_guide, side))
 
 
 def _enlarged(x: Pixels, haze: _Haze, shape: tuple[int, ...]) -> Pixels:

@@ -221,6 +221,37 @@ def test_gain_over_the_untouched_input(
     assert np.mean(gains) > least, gains
 
 
+# ── haze ────────────────────────────────────────────────────────────────────
+
+
+def thick_haze(block: float) -> Image:
+    """A sky over dark houses in thick haze; the sky in squares of 16 px that differ by `block` in colour and a third of it in brightness."""
+    rng = np.random.default_rng(6)
+    sky = np.full((192, 256, 3), 0.78, np.float32)
+    sky -= np.linspace(0, 0.2, 192, dtype=np.float32)[:, None, None]
+    squares = np.kron(rng.uniform(-1, 1, (12, 16, 3)), np.ones((16, 16, 1)))
+    sky += block * as_pixels(squares - squares.mean(2, keepdims=True) * 2 / 3)
+    for left in range(8, 240, 24):
+        sky[150 - left // 4 :, left : left + 12] -= 0.12
+    return eight_bits(sky)
+
+
+def patchwork(x: Image) -> float:
+    """Mean step of the sky at the borders of the squares over that within them."""
+    sky = x[:80].mean(2) + (x[:80, :, 0] - x[:80, :, 2])
+    steps = np.abs(np.diff(sky, axis=1)).mean(0)
+    border = np.arange(1, 256) % 16 == 0
+    return float(steps[border].mean() - steps[~border].mean())
+
+
+def test_what_compression_left_in_a_hazy_sky_is_not_amplified() -> None:
+    hazy_sky = thick_haze(0.008)
+    clear = pixels(treated("classical-dehaze", hazy_sky, haze=1.8))
+    assert patchwork(clear) < 1.5 * patchwork(hazy_sky)
+    before, after = (x[160:, 22:30].mean() - x[160:, 8:20].mean() for x in (hazy_sky, clear))
+    assert after > 1.7 * before
+
+
 # ── the course of a motion ──────────────────────────────────────────────────
 
 
