@@ -6,7 +6,7 @@ from conservator.restorers.degradations.vocabulary import Kind
 __all__ = ["CARD"]
 
 _WEIGHTS = "spire/weights/compact.safetensors"
-_SHA256 = "6ddde7bdf4ab0c4c776f29c1462efc8a2004b8921fc4d295d0add15277cf93a5"
+_SHA256 = "0d385726c651de3efd4b16124a641b0d9ca54757ed92f6335bd4b813a6b92032"
 
 CARD = RestorerCard(
     name="spire",
