@@ -252,6 +252,13 @@ def test_what_compression_left_in_a_hazy_sky_is_not_amplified() -> None:
     assert after > 1.7 * before
 
 
+def test_a_photo_cleared_of_haze_does_not_become_night() -> None:
+    grey_day = thick_haze(0.0)
+    result = treated("classical-dehaze", grey_day, haze=1.8)
+    assert result.details["exponent"] < 1
+    assert pixels(result).mean() == pytest.approx(0.6 * grey_day.mean(), rel=0.03)
+
+
 # ── the course of a motion ──────────────────────────────────────────────────
 
 
