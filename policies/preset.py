@@ -138,6 +138,7 @@ class Preset(_Data):
         level: overrides of `minimal_level` by kind.
         alone: confidence needed, at a high level at least, where a kind is all that was found: a photo that is dark, or soft, and nothing else
             may be so by intent.
+        company: confidence from which another finding, at a high level at least, says that it is not all, certain or not.
         leave: kinds that are only treated when a target names them.
         target_level: without targets of the user's, each treated kind shall fall to this level.
         max_attempts: candidates judged in a run at most, blends included, failed tools not.
@@ -183,6 +184,7 @@ class Preset(_Data):
     minimal_level: Level = Level.LOW
     level: Mapping[Kind, Level] = {}
     alone: Mapping[Kind, float] = {}
+    company: float = Field(default=1.0, ge=0, le=1)
     leave: tuple[Kind, ...] = (Kind.LOW_RESOLUTION,)
     target_level: Level = Level.LOW
     max_attempts: int = Field(ge=0)
@@ -264,13 +266,22 @@ class Preset(_Data):
 
     def treats(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
         """The findings to treat unasked."""
-        certain = tuple(finding for finding in findings if self.acts_on(finding))
-        if len(certain) != 1:
+        every = tuple(findings)
+        certain = tuple(finding for finding in every if self.acts_on(finding))
+        if len(certain) != 1 or self._in_company(certain[0], every):
             return certain
         (only,) = certain
         needed = self.alone.get(only.kind)
         meant = needed is not None and (only.level < Level.HIGH or only.confidence < needed)
         return () if meant else certain
+
+    def _in_company(self, one: Finding, every: Iterable[Finding]) -> bool:
+        return one.level >= Level.HIGH and any(
+            other.kind not in (one.kind, *self.leave)
+            and other.level >= Level.HIGH
+            and other.confidence >= self.company
+            for other in every
+        )
 
 
 def preset_names() -> tuple[str, ...]:

@@ -96,6 +96,27 @@ def test_darkness_alone_may_be_meant_and_is_treated_when_asked_for() -> None:
     assert "may be meant" in outcome.reason
 
 
+@pytest.mark.parametrize(
+    ("other", "treated"),
+    [
+        (Finding(kind=Kind.RAIN, value=85.0, confidence=0.5, source="instrument"), True),
+        (Finding(kind=Kind.RAIN, value=85.0, confidence=0.4, source="instrument"), False),
+        (Finding(kind=Kind.RAIN, value=30.0, confidence=0.5, source="instrument"), False),
+        (Finding(kind=Kind.LOW_RESOLUTION, value=4.0, confidence=0.5, source="instrument"), False),
+    ],
+)
+def test_darkness_beside_other_damage_is_not_meant_even_if_that_is_half_certain(
+    other: Finding, treated: bool
+) -> None:
+    dark = Finding(kind=Kind.LOW_LIGHT, value=1.1, confidence=0.8, source="instrument")
+    calls = plan(situation(dark, other)).calls
+    assert bool(calls) is treated
+    if treated:
+        assert all(Kind.LOW_LIGHT in call.prompt.degradations for call in calls)
+    slight = dark.model_copy(update={"value": 0.5})
+    assert not plan(situation(slight, other)).calls
+
+
 def test_one_composed_call_names_everything_from_the_original() -> None:
     (call,) = plan(situation(NOISE, JPEG)).calls
     assert (call.restorer, call.source) == ("llmra", ORIGINAL)
