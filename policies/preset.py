@@ -138,7 +138,7 @@ class Preset(_Data):
         level: overrides of `minimal_level` by kind.
         alone: confidence needed, at a high level at least, where a kind is all that was found: a photo that is dark, or soft, and nothing else
             may be so by intent.
-        company: confidence from which another finding, at a high level at least, says that it is not all, certain or not.
+        company: confidence from which another finding, at a medium level at least, says that it is not all, certain or not.
         leave: kinds that are only treated when a target names them.
         target_level: without targets of the user's, each treated kind shall fall to this level.
         max_attempts: candidates judged in a run at most, blends included, failed tools not.
@@ -278,7 +278,7 @@ class Preset(_Data):
     def _in_company(self, one: Finding, every: Iterable[Finding]) -> bool:
         return one.level >= Level.HIGH and any(
             other.kind not in (one.kind, *self.leave)
-            and other.level >= Level.HIGH
+            and other.level >= Level.MEDIUM
             and other.confidence >= self.company
             for other in every
         )
