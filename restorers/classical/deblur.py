@@ -260,7 +260,7 @@ class Motion(ClassicalTool):
 
 
 _STEADY_DB: Final = 3.7
-"""What undoing a steady motion gains, below."""
+"""What undoing a steady motion that was recognised gains, dB."""
 _SENSE, _SURE_SENSE, _CLEAR_SENSE = 0.988, 0.98, 0.97
 """Ringing of the right sense over that of the other, below which a motion has a sense: 0.86 to 0.984 for ebbing motion, 0.981 to 1 for lines, 0.99 to 1
 for photos that did not move (one of 75 below); noise and JPEG bring all nearer to 1."""
