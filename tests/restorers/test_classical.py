@@ -21,6 +21,7 @@ from conservator.restorers.classical import cards
 from conservator.restorers.classical.deblur import line_kernel, motion_kernel
 from conservator.restorers.classical.filters import as_pixels, noise_sigma
 from conservator.restorers.classical.inpaint import Inpaint, flat_mask
+from conservator.restorers.degradations.recipe import Recipe, apply
 from conservator.restorers.degradations.vocabulary import PARAMETERS, Kind, value_at
 from conservator.restorers.errors import PromptError, UsageError
 from conservator.restorers.prompts.model import RestorationPrompt
@@ -286,6 +287,17 @@ def test_a_motion_that_ebbs_away_is_recognised(title: str, angle_deg: float) -> 
     assert facts["course"] == "ebbing"
     assert facts["recognised"] is True
     assert "usual_db" not in facts
+
+
+@pytest.mark.parametrize("sigma", [2, 4])
+@pytest.mark.parametrize("title", ["astronaut", "coffee"])
+def test_motion_in_whole_pixels_is_not_taken_for_steady(title: str, sigma: float) -> None:
+    clean = tensor(photo(title, 200))
+    for seed in range(6):
+        made = apply(clean, Recipe.parse(f"motion_blur:sigma={sigma}").draw(seed, 200, 200))
+        blurred = eight_bits(made[0].permute(1, 2, 0).numpy())
+        facts = treated("classical-motion", blurred, motion_blur=sigma).details
+        assert (facts["course"], facts["recognised"]) != ("steady", True)
 
 
 @pytest.mark.parametrize("title", PHOTOS)
