@@ -23,7 +23,9 @@ _RADIUS: Final = 40
 _CALM_FROM, _CALM_AT = 2.0, 5.0
 """Amplification from which the photo is calmed first, and at which wholly."""
 _CALM_LUMA, _CALM_CHROMA = 10, 40
+"""Radii, px."""
 _CALM_STEP: Final = 0.006
+"""Steps of brightness below it are smoothed, of colour below three times as much."""
 _DARKEST: Final = 0.6
 """Least mean of the clear photo, as a share of the hazy one's, as far as `_LEAST_EXPONENT` brings it there."""
 _LEAST_EXPONENT: Final = 0.85
@@ -92,7 +94,7 @@ class DarkChannel(ClassicalTool):
         omega = between(strength, anchors, (0.5, 0.68, 0.74, 0.88, 0.95))
         depth = strength * between(strength, anchors, (0.5, 0.5, 0.55, 0.95, 1.3))
         transmission = 1 - omega * np.clip(_dark_channel(small / airlight), 0, 1)
-        slope, offset = _guided_coefficients(small.mean(2), transmission)
+        slope, offset = _guided_coefficients(small.mean(2), transmission, _RADIUS, 1e-3)
         floor = max(0.1, float(np.exp(-depth)))
         data = _Haze(airlight, slope, offset, floor, 1.0, size, (0, 0))
         exponent = _exponent(float(small.mean()), float(_clear(small, data).clip(0, 1).mean()))
@@ -134,11 +136,14 @@ def _airlight(x: Pixels) -> Pixels:
     return as_pixels(np.maximum(x.reshape(-1, 3)[haziest].mean(0), 0.3))
 
 
-def _guided_coefficients(guide: Pixels, x: Pixels) -> tuple[Pixels, Pixels]:
-    side = 2 * min(_RADIUS, max(1, (min(guide.shape) - 1) // 2)) + 1
+def _guided_coefficients(
+    guide: Pixels, x: Pixels, radius: int, ridge: float
+) -> tuple[Pixels, Pixels]:
+    """Slope and offset of the guided filter (He and Sun 2015, Eq. 2, 3, 8); what varies less than `ridge` in the guide is smoothed."""
+    side = 2 * min(radius, max(1, (min(guide.shape) - 1) // 2)) + 1
     mean_guide, mean_x = box_mean(guide, side), box_mean(x, side)
     variance = box_mean(guide * guide, side) - mean_guide * mean_guide
-    slope = as_pixels((box_mean(guide * x, side) - mean_guide * mean_x) / (variance + 1e-3))
+    slope = as_pixels((box_mean(guide * x, side) - mean_guide * mean_x) / (variance + ridge))
     return box_mean(slope, side), box_mean(mean_x - slope * mean_guide, side)
 
 
@@ -165,12 +170,9 @@ def _calm(pixels: Pixels, amplified: Pixels) -> Pixels:
 
 
 def _guided(guide: Pixels, x: Pixels, radius: int, step: float) -> Pixels:
-    """He's guided filter at full size; steps of the guide below `step` are smoothed."""
-    side = 2 * min(radius, max(1, (min(guide.shape) - 1) // 2)) + 1
-    mean_guide, mean_x = box_mean(guide, side), box_mean(x, side)
-    variance = box_mean(guide * guide, side) - mean_guide * mean_guide
-    slope = as_pixels((box_mean(guide * x, side) - mean_guide * mean_x) / (variance + step**2))
-    return as_pixels(box_mean(slope, side) * guide + box_mean(mean_x - slope * mean_guide, side))
+    """Steps of the guide below `step` are smoothed, at full size."""
+    slope, offset = _guided_coefficients(guide, x, radius, step**2)
+    return as_pixels(slope * guide + offset)
 
 
 def _enlarged(x: Pixels, haze: _Haze, shape: tuple[int, ...]) -> Pixels:
